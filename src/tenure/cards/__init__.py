@@ -1,0 +1,1 @@
+"""Card data in text: find and redact."""

@@ -1,0 +1,1 @@
+"""Entry point: parse, call one operation, print."""

@@ -1,0 +1,1 @@
+"""The control database: runs, plans, approvals, drills."""

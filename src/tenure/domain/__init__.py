@@ -1,0 +1,1 @@
+"""Values and errors every room shares; standard library only."""

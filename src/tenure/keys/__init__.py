@@ -1,0 +1,1 @@
+"""Key providers: who may wrap and who may unwrap."""

@@ -1,0 +1,1 @@
+"""What Tenure does: snapshot, restore, purge, erase, drill, verify, prune; each a plan and an execute."""

@@ -1,0 +1,107 @@
+"""The repository's values: cohorts, chunks, trees and layers.
+
+A *tree* is one cohort of one data set in one snapshot: a list of layers, oldest first. The first is the base; a
+later layer wins by record key and may delete keys. Trees name chunks by id and incarnation, never by place.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import Protocol
+
+OPEN_PREFIX = "open:"
+"""Span of records without a starting point: ``open:2026-03``, the month they were first seen in."""
+
+
+class ChunkKind(IntEnum):
+    """What a chunk holds; fixed by the format, bound as associated data."""
+
+    ROWS = 1  # row text of one cohort
+    DELETES = 2  # 16-byte key identities that a layer deletes
+    MEDIA = 3  # bytes of one recording
+    COMPANION = 4  # what is personal about a chunk, or about up to 256 recordings
+    STRUCTURE = 5  # tree nodes, roots, schemas; nothing personal; sealed under the index key
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, order=True)
+class Cohort:
+    """The records of one data set, of one class, whose starting point lies in one span.
+
+    `rule_class`: hex hash of the governing rule's starting point and conditions; "" where no rule governs.
+    `span`: "2026-03" (or a day, week, quarter), or `OPEN_PREFIX` + month first seen.
+    """
+
+    data_set: str
+    rule_class: str
+    span: str
+
+    @property
+    def is_open(self) -> bool:
+        """Whether its records have no starting point yet."""
+        return self.span.startswith(OPEN_PREFIX)
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class ChunkRef:
+    """A chunk: 16-byte id (keyed hash of its plaintext) and 8-byte random incarnation."""
+
+    id: bytes
+    incarnation: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TreeEntry:
+    """A chunk in a layer. `records`: rows, or identities of DELETES; `plain`: bytes before compression."""
+
+    chunk: ChunkRef
+    kind: ChunkKind
+    records: int
+    plain: int
+    companion: ChunkRef | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Layer:
+    """Chunks written together, in key order. `tier` 0 is a snapshot's own; eight of a tier merge into the next."""
+
+    tier: int
+    entries: tuple[TreeEntry, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tree:
+    """One cohort in one snapshot; `rows`: live records after all layers."""
+
+    cohort: Cohort
+    layers: tuple[Layer, ...]
+    rows: int
+
+
+class ChunkSink(Protocol):
+    """Takes plaintext chunks of a session; compresses, seals and packs them behind the caller's back."""
+
+    def put(
+        self,
+        cohort: Cohort,
+        kind: ChunkKind,
+        plain: bytes | bytearray | memoryview,
+        companion: Callable[[], bytes] | None,
+    ) -> tuple[ChunkRef, ChunkRef | None]:
+        """Store a chunk unless its cohort has it; return its reference and its companion's.
+
+        `plain` is copied or consumed before the call returns, so the caller may reuse the buffer. `companion`
+        is called only where the chunk is new.
+        """
+        ...
+
+
+class ChunkFetch(Protocol):
+    """Brings chunks back."""
+
+    def __call__(self, ref: ChunkRef, kind: ChunkKind) -> bytes | None:
+        """Return the plaintext, following replacements; None where the ledger says it was forgotten.
+
+        Raises:
+            IntegrityError: It is missing or damaged without an explanation.
+        """
+        ...

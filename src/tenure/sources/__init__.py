@@ -1,0 +1,1 @@
+"""What Tenure reads and purges: databases and recording stores."""
