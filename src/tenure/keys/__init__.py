@@ -1,1 +1,1 @@
-"""Key providers: who may wrap and who may unwrap."""
+"""Key providers: who may wrap keys, who may unwrap them, and the files local keys live in."""

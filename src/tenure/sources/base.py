@@ -86,10 +86,32 @@ class Finding:
     where: bytes
 
 
+class Lookup(Protocol):
+    """Looks facts up in another source: a recording's row in the CRM."""
+
+    def __call__(
+        self, references: Sequence[str], columns: Sequence[str], keys: Sequence[tuple[str | None, ...]]
+    ) -> Mapping[str, Any]:
+        """Return for each reference n encoded cells (pyarrow large_binary) of the rows that n keys name.
+
+        `references` are the looked-up data set's own; `columns`: which of its columns the keys give, as text
+        (empty: its key). A cell is null where no row has the key, or more than one has.
+        """
+        ...
+
+
+Lookups = Mapping[str, Lookup]
+"""Lookups by the name of the data set they look into."""
+
+
 class View(Protocol):
-    """A source, consistent at one instant, until closed."""
+    """A source, consistent at one instant, until closed.
+
+    `findings` grows while the view is read; it is complete once everything was.
+    """
 
     taken_at: datetime
+    findings: list[Finding]
 
     def structure(self) -> bytes:
         """Return what a loader needs to build the empty source again: schema, settings, counters. Opaque."""
@@ -126,10 +148,15 @@ class View(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Removal:
-    """What a live deletion did. `gone` and `left`: record keys (row text); `left` no longer matched."""
+    """What a live deletion did, by record keys (row text).
+
+    `gone`: deleted (or rewritten) now; `left`: there, but it no longer matched or something still refers to it;
+    `absent`: was not there, as after an earlier run that was cut short.
+    """
 
     gone: tuple[bytes, ...]
     left: tuple[bytes, ...]
+    absent: tuple[bytes, ...] = ()
 
 
 class LiveStore(Protocol):

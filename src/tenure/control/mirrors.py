@@ -1,0 +1,121 @@
+"""What is true elsewhere and remembered here: holds, heads of chains, what waits in quarantine."""
+
+from dataclasses import dataclass
+from datetime import date, datetime
+
+from sqlalchemy import delete, insert, select, update
+
+from tenure.control.database import ControlDatabase
+from tenure.control.schema import heads, holds, quarantine
+from tenure.domain.errors import RollbackError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MirroredHold:
+    """A hold of the repository's ledger, by its number there."""
+
+    number: int
+    matter: str
+    review_by: date
+    released: datetime | None = None
+
+
+class Holds:
+    """The holds as last read from the ledger; to show and to remind, never to decide by."""
+
+    def __init__(self, database: ControlDatabase) -> None:
+        """Work in `database`."""
+        self._database = database
+
+    def mirror(self, hold: MirroredHold) -> None:
+        """Remember a hold as it stands now."""
+        values = {"matter": hold.matter, "review_by": hold.review_by, "released": hold.released}
+        with self._database.writing() as connection:
+            if not connection.execute(
+                update(holds).where(holds.c.number == hold.number).values(values)
+            ).rowcount:
+                connection.execute(insert(holds).values(number=hold.number, **values))
+
+    def in_force(self) -> tuple[MirroredHold, ...]:
+        """Return those not released, by number."""
+        query = select(holds).where(holds.c.released.is_(None)).order_by(holds.c.number)
+        with self._database.reading() as connection:
+            return tuple(MirroredHold(**r._asdict()) for r in connection.execute(query).all())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Head:
+    """How far a chain had come: number and 32-byte hash of its last entry."""
+
+    number: int
+    hash: bytes
+
+
+class Heads:
+    """How far each chain (the ledger, the evidence log) was last seen, so that a shorter one is noticed."""
+
+    def __init__(self, database: ControlDatabase) -> None:
+        """Work in `database`."""
+        self._database = database
+
+    def remember(self, name: str, head: Head) -> None:
+        """Note the head of the chain `name`.
+
+        Raises:
+            RollbackError: The chain was longer before, or this number had another hash.
+        """
+        with self._database.writing() as connection:
+            row = connection.execute(select(heads).where(heads.c.name == name)).first()
+            if row is None:
+                connection.execute(insert(heads).values(name=name, number=head.number, hash=head.hash))
+                return
+            if head.number < row.number or (head.number == row.number and head.hash != row.hash):
+                raise RollbackError(
+                    f"{name} stands at entry {head.number}, but entry {row.number} was seen before"
+                )
+            values = {"number": head.number, "hash": head.hash}
+            connection.execute(update(heads).where(heads.c.name == name).values(values))
+
+    def last(self, name: str) -> Head | None:
+        """Return the head last noted; None when the chain was never seen."""
+        with self._database.reading() as connection:
+            row = connection.execute(select(heads).where(heads.c.name == name)).first()
+        return Head(number=row.number, hash=row.hash) if row else None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Waiting:
+    """How many likely card numbers of a data set await an answer, and since when the oldest does."""
+
+    source: str
+    data_set: str
+    waiting: int
+    oldest: datetime
+
+
+class Quarantine:
+    """Counts of what waits in quarantine; the items themselves are sealed in the repository."""
+
+    def __init__(self, database: ControlDatabase) -> None:
+        """Work in `database`."""
+        self._database = database
+
+    def set_count(self, count: Waiting) -> None:
+        """Replace the count of a data set; 0 removes it."""
+        place = (quarantine.c.source == count.source) & (quarantine.c.data_set == count.data_set)
+        values = {
+            "source": count.source,
+            "data_set": count.data_set,
+            "waiting": count.waiting,
+            "oldest": count.oldest,
+        }
+        with self._database.writing() as connection:
+            connection.execute(delete(quarantine).where(place))
+            if count.waiting:
+                connection.execute(insert(quarantine).values(values))
+
+    def counts(self) -> tuple[Waiting, ...]:
+        """Return the counts, the longest waiting first."""
+        query = select(quarantine).order_by(quarantine.c.oldest, quarantine.c.data_set)
+        with self._database.reading() as connection:
+            return tuple(Waiting(**r._asdict()) for r in connection.execute(query).all())

@@ -1,0 +1,245 @@
+"""Finds chunks by reference and opens them: index in key pages, bytes in packs, forgotten ones explained.
+
+A reference that no live page holds is either explained (its page says `gone`, or its cohort was forgotten whole)
+or it is damage. Damage is never taken for forgetting.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Executor
+from dataclasses import dataclass, field
+
+from tenure.domain.errors import IntegrityError, KeyMismatchError, ObjectNotFoundError, TamperedError
+from tenure.keys.base import Unwrapper
+from tenure.objectstore.base import ObjectStore
+from tenure.repository import chunks, names
+from tenure.repository.keystores import KeyStores
+from tenure.repository.model import ChunkKind, ChunkRef, Cohort
+from tenure.repository.page import open_index, open_keys
+from tenure.repository.secrets import STRUCTURE, SourceKeys
+from tenure.repository.state import State
+
+GAP_BYTES = 256 * 1024
+"""Two ranges of a pack that lie closer than this are read in one request."""
+
+SPAN_BYTES = 16 * 1024 * 1024
+"""The most that one request reads."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """Where a chunk lies and what opens it."""
+
+    ref: ChunkRef
+    companion: ChunkRef
+    pack: bytes
+    offset: int
+    length: int
+    plain: int
+    kind: ChunkKind
+    coding: int
+    dek: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gone:
+    """A forgotten chunk: by which ledger entry, what stands for it, how many records that lacks."""
+
+    number: int
+    replacement: ChunkRef | None
+    lacks: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CohortIndex:
+    """All live pages of one cohort."""
+
+    places: dict[ChunkRef, Place]
+    gone: dict[ChunkRef, Gone]
+    forgotten_at: int
+
+
+class ChunkReader:
+    """Reads one source's chunks. Without an unwrapper only structure can be opened, which is a writer's case.
+
+    `as_of`: number of the snapshot that is read, so that only later forgettings explain what it lacks.
+    """
+
+    def __init__(
+        self,
+        *,
+        objects: ObjectStore,
+        key_stores: KeyStores,
+        keys: SourceKeys,
+        repository: bytes,
+        state: State,
+        unwrapper: Unwrapper | None,
+        as_of: int = 0,
+    ) -> None:
+        self._objects = objects
+        self._key_stores = key_stores
+        self.keys = keys
+        self._repository = repository
+        self._state = state
+        self._unwrapper = unwrapper
+        self._as_of = as_of
+        self._indexes: dict[Cohort, CohortIndex] = {}
+
+    def index(self, cohort: Cohort) -> CohortIndex:
+        """Return what the live pages of a cohort say."""
+        found = self._indexes.get(cohort)
+        if found is None:
+            found = self._indexes[cohort] = self._load(cohort)
+        return found
+
+    def drop(self, cohort: Cohort) -> None:
+        """Let go of a cohort's index, and so of its keys."""
+        self._indexes.pop(cohort, None)
+
+    def locate(self, cohort: Cohort, ref: ChunkRef) -> Place | None:
+        """Return where a chunk, or what replaced it, lies; None where it was forgotten.
+
+        Raises:
+            IntegrityError: No live page holds it and nothing explains that.
+        """
+        index = self.index(cohort)
+        seen = set()
+        while ref not in index.places:
+            gone = index.gone.get(ref)
+            if gone is None and index.forgotten_at:
+                return None
+            if gone is None or ref in seen:
+                raise IntegrityError(
+                    f"chunk {ref.id.hex()} of cohort {self.keys.tag(cohort).hex()} is in no key page, and the ledger"
+                    " does not say that it was forgotten"
+                )
+            if gone.replacement is None:
+                return None
+            seen.add(ref)
+            ref = gone.replacement
+        return index.places[ref]
+
+    def lacks(self, cohort: Cohort, ref: ChunkRef) -> tuple[int, int]:
+        """Return (records that replacements of a chunk lack, highest ledger number that took some); (0, 0) for none."""
+        index, lacking, number = self.index(cohort), 0, 0
+        gone = index.gone.get(ref)
+        while gone is not None:
+            lacking, number = lacking + gone.lacks, max(number, gone.number)
+            gone = index.gone.get(gone.replacement) if gone.replacement is not None else None
+        return lacking, number
+
+    def fetch(self, cohort: Cohort, ref: ChunkRef) -> bytes | None:
+        """Return a chunk's plaintext; None where it was forgotten.
+
+        Raises:
+            IntegrityError: Missing or damaged.
+        """
+        place = self.locate(cohort, ref)
+        return None if place is None else self.open(cohort, place, self.read(place))
+
+    def read(self, place: Place) -> bytes:
+        """Return the sealed bytes of a chunk.
+
+        Raises:
+            IntegrityError: Its pack is missing or cut short.
+        """
+        try:
+            return self._objects.get(names.pack(place.pack), offset=place.offset, length=place.length)
+        except ObjectNotFoundError as e:
+            raise IntegrityError(f"pack {place.pack.hex()} is missing from the object store") from e
+
+    def open(self, cohort: Cohort, place: Place, sealed: bytes | memoryview) -> bytes:
+        """Unseal and decode a chunk, and check that it is the one asked for.
+
+        Raises:
+            TamperedError: It is not.
+        """
+        tag = self.keys.tag(cohort)
+        aad = chunks.bound_to(
+            self._repository, tag, place.ref, kind=place.kind, coding=place.coding, plain=place.plain
+        )
+        dek = self.keys.structure_key(place.ref) if place.kind is ChunkKind.STRUCTURE else place.dek
+        if not dek:
+            raise KeyMismatchError("this process has no right to read: it was given no reading key")
+        try:
+            return chunks.open_chunk(sealed, dek, coding=place.coding, plain=place.plain, aad=aad)
+        except TamperedError as e:
+            raise TamperedError(
+                f"a chunk at bytes {place.offset}-{place.offset + place.length} of pack {place.pack.hex()} was changed"
+            ) from e
+
+    def structure(self, ref: ChunkRef) -> bytes:
+        """Return a structure chunk.
+
+        Raises:
+            IntegrityError: Missing or damaged; structure is never forgotten.
+        """
+        raw = self.fetch(STRUCTURE, ref)
+        if raw is None:
+            raise IntegrityError(
+                "a part of the repository's structure is marked as forgotten, which never happens"
+            )
+        return raw
+
+    def fetch_many(
+        self, wanted: Sequence[tuple[Cohort, ChunkRef]], executor: Executor, *, ahead: int = 4
+    ) -> Iterator[bytes | None]:
+        """Yield plaintexts in the order asked for, reading ahead."""
+        pending: list[object] = []
+        for cohort, ref in wanted:
+            self.index(cohort)  # loaded here, so that workers only look up
+            pending.append(executor.submit(self.fetch, cohort, ref))
+            if len(pending) > ahead:
+                yield pending.pop(0).result()  # type: ignore[attr-defined]
+        for job in pending:
+            yield job.result()  # type: ignore[attr-defined]
+
+    def spans(self, places: Iterable[Place]) -> Iterator[list[Place]]:
+        """Group places into ranges worth one request each, in the order of packs and offsets."""
+        group: list[Place] = []
+        for place in sorted(places, key=lambda p: (p.pack, p.offset)):
+            if group:
+                first, last = group[0], group[-1]
+                near = place.offset - (last.offset + last.length) <= GAP_BYTES
+                fits = place.offset + place.length - first.offset <= SPAN_BYTES
+                if place.pack != first.pack or not near or not fits:
+                    yield group
+                    group = []
+            group.append(place)
+        if group:
+            yield group
+
+    def read_span(self, group: Sequence[Place]) -> Iterator[tuple[Place, memoryview]]:
+        """Read one range and yield each place's sealed bytes."""
+        start = group[0].offset
+        end = group[-1].offset + group[-1].length
+        try:
+            raw = memoryview(self._objects.get(names.pack(group[0].pack), offset=start, length=end - start))
+        except ObjectNotFoundError as e:
+            raise IntegrityError(f"pack {group[0].pack.hex()} is missing from the object store") from e
+        for place in group:
+            yield place, raw[place.offset - start : place.offset - start + place.length]
+
+    def _load(self, cohort: Cohort) -> CohortIndex:
+        tag = self.keys.tag(cohort)
+        places: dict[ChunkRef, Place] = {}
+        gone: dict[ChunkRef, Gone] = {}
+        writers = self._state.writers_of(self.keys.source)
+        for page_state in self._state.live_pages(writers, tag):
+            page = self._key_stores.get(page_state.ref)
+            _, entries, left = open_index(page, self.keys)
+            wants_keys = self._unwrapper is not None and cohort != STRUCTURE
+            deks = open_keys(page, self._unwrapper) if wants_keys and self._unwrapper is not None else None
+            for i, row in enumerate(entries.tolist()):
+                chunk_id, inc, cid, cinc, offset, length, plain, pack, kind, coding = row
+                ref = ChunkRef(chunk_id, inc)
+                places[ref] = Place(
+                    ref=ref, companion=ChunkRef(cid, cinc), pack=page.header.packs[pack], offset=offset,
+                    length=length, plain=plain, kind=ChunkKind(kind), coding=coding,
+                    dek=b"" if deks is None else deks[i].tobytes(),
+                )  # fmt: skip
+            for chunk_id, inc, rid, rinc, number, lacks, _kind in left.tolist():
+                replacement = None if not any(rid) else ChunkRef(rid, rinc)
+                gone[ChunkRef(chunk_id, inc)] = Gone(number=number, replacement=replacement, lacks=lacks)
+        # A cohort forgotten whole before this snapshot was taken explains nothing that is missing from it.
+        forgotten = self._state.cohorts_gone.get(tag.hex(), 0)
+        return CohortIndex(places=places, gone=gone, forgotten_at=forgotten if forgotten > self._as_of else 0)

@@ -1,0 +1,182 @@
+"""One cohort's key pages, opened and put together, to be written anew: for forgetting, pruning, merging, rotation.
+
+Old pages are never changed. New ones, each under a fresh page key, are put first; one `merge` entry then makes
+the new live and the old not; then the old are deleted in every key store.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from tenure.crypto.signing import SigningKey
+from tenure.keys.base import Unwrapper, Wrapper
+from tenure.repository import names
+from tenure.repository.chunkwriter import ChunkWriter
+from tenure.repository.entries import Merge, PageRef
+from tenure.repository.keystores import Deletion, KeyStores
+from tenure.repository.ledger import Ledger
+from tenure.repository.model import ChunkRef, Cohort
+from tenure.repository.page import (
+    ENTRY,
+    GONE,
+    MOST_ENTRIES,
+    Array,
+    PagePlain,
+    open_index,
+    open_keys,
+    pages_of,
+    seal_page,
+)
+from tenure.repository.secrets import SourceKeys
+from tenure.repository.state import PageState, State
+
+NO_SESSION = bytes(16)
+"""Stands in the header of pages that no session wrote."""
+
+
+@dataclass(slots=True, kw_only=True)
+class CohortContent:
+    """A cohort's entries, keys and gone list, of all its pages. `refs`: the pages it was read from."""
+
+    cohort: Cohort
+    keys: SourceKeys
+    refs: list[PageRef]
+    entries: Array
+    gone: Array
+    packs: list[bytes]
+    deks: Array = field(repr=False)
+
+    @classmethod
+    def load(
+        cls, pages: Iterable[PageState], keys: SourceKeys, stores: KeyStores, unwrapper: Unwrapper
+    ) -> "CohortContent":
+        """Open pages of one cohort; an entry that two pages have is kept once.
+
+        Raises:
+            IntegrityError: A page is whole in no key store.
+        """
+        parts: list[tuple[Array, Array, Array]] = []
+        refs: list[PageRef] = []
+        packs: dict[bytes, int] = {}
+        cohort = Cohort(data_set="", rule_class="", span="")
+        for state in pages:
+            page = stores.get(state.ref)
+            cohort, entries, gone = open_index(page, keys)
+            numbers = np.array([packs.setdefault(p, len(packs)) for p in page.header.packs] or [0], np.uint16)
+            mine = entries.copy()
+            mine["pack"] = numbers[entries["pack"]] if len(entries) else entries["pack"]
+            parts.append((mine, open_keys(page, unwrapper), gone))
+            refs.append(state.ref)
+        found = cls(
+            cohort=cohort,
+            keys=keys,
+            refs=refs,
+            entries=np.concatenate([np.zeros(0, ENTRY), *(p[0] for p in parts)]),
+            deks=np.concatenate([np.zeros((0, 32), np.uint8), *(p[1] for p in parts)]),
+            gone=np.concatenate([np.zeros(0, GONE), *(p[2] for p in parts)]),
+            packs=list(packs),
+        )
+        found.keep(_first_of_each(found.entries))
+        found.gone = found.gone[_first_of_each(found.gone)]
+        return found
+
+    def refs_of_entries(self) -> list[ChunkRef]:
+        """Return the reference of every entry, in order."""
+        columns = zip(self.entries["id"].tolist(), self.entries["inc"].tolist(), strict=True)
+        return [ChunkRef(chunk_id, inc) for chunk_id, inc in columns]
+
+    def keep(self, mask: Array) -> None:
+        """Drop the entries, and the keys, where `mask` is False."""
+        self.entries, self.deks = self.entries[mask], self.deks[mask]
+
+    def forget(self, gone: Mapping[ChunkRef, tuple[ChunkRef | None, int]], number: int) -> None:
+        """Take entries out and say so: ref -> (replacement, records it lacks); `number`: the judging's."""
+        refs = self.refs_of_entries()
+        rows = np.zeros(len(gone), GONE)
+        kinds = dict(zip(refs, self.entries["kind"].tolist(), strict=True))
+        for i, (ref, (replacement, lacks)) in enumerate(gone.items()):
+            other = replacement or ChunkRef(bytes(16), bytes(8))
+            rows[i] = (ref.id, ref.incarnation, other.id, other.incarnation, number, lacks, kinds.get(ref, 0))
+        self.gone = np.concatenate([self.gone, rows])
+        self.keep(np.array([ref not in gone for ref in refs], bool))
+
+    def add(self, chunks: ChunkWriter) -> None:
+        """Take in what a chunk writer stored for this cohort, its packs put."""
+        for page in chunks.end():
+            if page.cohort != self.cohort:
+                raise RuntimeError("a cohort's replacement belongs to another cohort")
+            base = len(self.packs)
+            self.packs += page.packs
+            mine = page.entries.copy()
+            mine["pack"] += base
+            self.entries = np.concatenate([self.entries, mine])
+            self.deks = np.concatenate([self.deks, page.deks])
+
+    def pages(self) -> list[PagePlain]:
+        """Return the new pages; none where nothing is left to say."""
+        if not len(self.entries) and not len(self.gone):
+            return []
+        return pages_of(self.cohort, self.entries, self.deks, self.gone, self.packs)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rewriter:
+    """Puts cohorts' contents back as new pages, and has the old ones gone."""
+
+    ledger: Ledger
+    stores: KeyStores
+    key: SigningKey
+    wrapper: Wrapper
+    repository: bytes
+    epoch: int
+
+    def replace(
+        self,
+        contents: Iterable[CohortContent],
+        *,
+        cause: str,
+        forget: bytes = b"",
+        check: Callable[[State], None] | None = None,
+    ) -> Deletion:
+        """Write new pages, switch, delete the old ones everywhere and read back that they are gone.
+
+        `check` sees the newest state right before the switch, and raises where it may no longer be made.
+        A crash before the switch leaves the old pages live and the new ones unnamed; after it, the old ones
+        unnamed: the next run deletes what is unnamed.
+        """
+        removed: list[PageRef] = []
+        added: list[PageRef] = []
+        for content in contents:
+            for plain in content.pages():
+                ref, raw = seal_page(
+                    plain,
+                    keys=content.keys,
+                    repository=self.repository,
+                    epoch=self.epoch,
+                    session=NO_SESSION,
+                    wrapper=self.wrapper,
+                )
+                self.stores.put(ref, raw)
+                added.append(ref)
+            removed += content.refs
+        if not removed:
+            return Deletion()
+        merge = Merge(cause=cause, forget=forget, removed=tuple(r.page for r in removed), added=tuple(added))
+        self.ledger.append(merge, self.key, check=check)
+        return self.stores.delete(names.page(r.epoch, r.tag, r.page) for r in removed)
+
+
+def fits(pages: int, entries: int) -> bool:
+    """Whether pages are worth merging: more than 16 of a cohort, less than half full on the whole."""
+    return pages > 16 and entries * 2 < pages * MOST_ENTRIES
+
+
+def _first_of_each(rows: Array) -> Array:
+    keys = [chunk_id + inc for chunk_id, inc in zip(rows["id"].tolist(), rows["inc"].tolist(), strict=True)]
+    seen: set[bytes] = set()
+    mask = np.zeros(len(rows), bool)
+    for i, key in enumerate(keys):
+        mask[i] = key not in seen
+        seen.add(key)
+    return mask

@@ -1,0 +1,152 @@
+"""A ledger entry as bytes: clear header, sealed body, signature.
+
+::
+
+    "TNRL" version(1)  header length(4) header   body length(4) body   signature(64)
+
+The header (repository, number, hash of the entry before, salt, signer, the clear part of an admission or an
+epoch) is authenticated by the signature and by the body's associated data. The body's key is derived from the
+ledger secret, the number *and a random salt*: two writers race for one number, and a hostile store sees both tries.
+"""
+
+import struct
+from dataclasses import dataclass
+
+from tenure.crypto.aead import context, open_under, seal_under
+from tenure.crypto.hashing import content_hash, random_bytes
+from tenure.crypto.signing import SIGNATURE_BYTES, SigningKey, VerifyKey
+from tenure.domain.errors import TamperedError, TruncatedError, UnsupportedFormatError
+from tenure.repository import wire
+from tenure.repository.entries import Body, Clear
+from tenure.repository.wire import Wire
+
+MAGIC = b"TNRL"
+VERSION = 1
+_DOMAIN = b"tenure ledger entry\0"
+
+
+class Header(Wire, frozen=True, kw_only=True):
+    """What of an entry can be read without keys."""
+
+    repository: bytes
+    number: int
+    previous: bytes
+    salt: bytes
+    signer: bytes
+    clear: Clear = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Envelope:
+    """An entry taken apart, its form checked and nothing else. `hash`: BLAKE3 of all its bytes."""
+
+    header: Header
+    header_bytes: bytes
+    sealed: bytes
+    signed: bytes
+    signature: bytes
+    hash: bytes
+
+    def verify(self, key: VerifyKey) -> None:
+        """Check the signature.
+
+        Raises:
+            TamperedError: Not signed by this key.
+        """
+        try:
+            key.verify(_DOMAIN + self.signed, self.signature)
+        except TamperedError as e:
+            raise TamperedError(
+                f"ledger entry {self.header.number} carries a signature that does not verify"
+            ) from e
+
+    def open(self, ledger_secret: bytes) -> Body:
+        """Open the body.
+
+        Raises:
+            TamperedError: Changed bytes, or another repository's secret.
+            UnsupportedFormatError: An entry of a newer version.
+        """
+        aad = context("ledger entry", content_hash(self.header_bytes))
+        plain = open_under(ledger_secret, "tenure ledger", _name(self.header), self.sealed, aad=aad)
+        return wire.decode(plain, Body, what=f"ledger entry {self.header.number}")  # type: ignore[arg-type]
+
+
+def make(
+    body: Body,
+    *,
+    repository: bytes,
+    number: int,
+    previous: bytes,
+    ledger_secret: bytes,
+    key: SigningKey,
+    clear: Clear = None,
+) -> bytes:
+    """Return the bytes of an entry."""
+    header = Header(
+        repository=repository,
+        number=number,
+        previous=previous,
+        salt=random_bytes(16),
+        signer=key.key_id,
+        clear=clear,
+    )
+    head = wire.encode(header)
+    aad = context("ledger entry", content_hash(head))
+    sealed = seal_under(ledger_secret, "tenure ledger", _name(header), wire.encode(body), aad=aad)
+    signed = (
+        MAGIC
+        + bytes([VERSION])
+        + struct.pack("<I", len(head))
+        + head
+        + struct.pack("<I", len(sealed))
+        + sealed
+    )
+    return signed + key.sign(_DOMAIN + signed)
+
+
+def parse(raw: bytes, *, number: int) -> Envelope:
+    """Take an entry apart.
+
+    Raises:
+        TruncatedError: Bytes are missing.
+        TamperedError: It is no ledger entry, or stands under another number.
+        UnsupportedFormatError: Of a newer format.
+    """
+    what = f"ledger entry {number}"
+    if len(raw) < 9 or raw[:4] != MAGIC:
+        raise (TruncatedError if len(raw) < 9 else TamperedError)(f"{what} is not a ledger entry")
+    if raw[4] != VERSION:
+        raise UnsupportedFormatError(f"{what} has version {raw[4]}; this version of Tenure knows {VERSION}")
+    head, at = _part(raw, 5, what)
+    sealed, at = _part(raw, at, what)
+    if len(raw) != at + SIGNATURE_BYTES:
+        raise TruncatedError(f"{what} has {len(raw)} bytes instead of {at + SIGNATURE_BYTES}")
+    try:
+        header = wire.decode(head, Header, what=what)
+    except UnsupportedFormatError as e:
+        raise TamperedError(f"{what} is damaged: its header cannot be read") from e
+    if header.number != number:
+        raise TamperedError(f"{what} was swapped: it says of itself that it is number {header.number}")
+    return Envelope(
+        header=header,
+        header_bytes=head,
+        sealed=sealed,
+        signed=raw[:at],
+        signature=raw[at:],
+        hash=content_hash(raw),
+    )
+
+
+def _part(raw: bytes, at: int, what: str) -> tuple[bytes, int]:
+    if len(raw) < at + 4:
+        raise TruncatedError(f"{what} is cut short")
+    (size,) = struct.unpack_from("<I", raw, at)
+    end = at + 4 + size
+    if len(raw) < end:
+        raise TruncatedError(f"{what} is cut short")
+    return raw[at + 4 : end], end
+
+
+def _name(header: Header) -> bytes:
+    return struct.pack("<Q", header.number) + header.salt

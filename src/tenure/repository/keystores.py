@@ -1,0 +1,114 @@
+"""Every key store holds every key page. Write to all, read from any, delete from all."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from tenure.crypto.hashing import content_hash
+from tenure.domain.errors import (
+    IntegrityError,
+    ObjectNotFoundError,
+    ObjectStoreError,
+    PreconditionFailedError,
+    TamperedError,
+)
+from tenure.objectstore.base import ObjectStore
+from tenure.repository import names
+from tenure.repository.entries import PageRef
+from tenure.repository.page import PageBytes, parse_page
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NamedStore:
+    """A key store and what the configuration calls it."""
+
+    name: str
+    store: ObjectStore
+
+
+@dataclass(slots=True, kw_only=True)
+class Deletion:
+    """What a deletion in every key store came to. `failed`: names of stores that did not confirm."""
+
+    pages: int = 0
+    failed: set[str] = field(default_factory=set)
+
+
+class KeyStores:
+    """All key stores of a repository, as one."""
+
+    def __init__(self, stores: Iterable[NamedStore]) -> None:
+        self.stores = tuple(stores)
+        if not self.stores:
+            raise ValueError("a repository has at least one key store")
+
+    def put(self, ref: PageRef, raw: bytes) -> None:
+        """Put a page into every store.
+
+        Raises:
+            ObjectStoreError: One of them refused; the page is not named by the ledger yet, so nothing is lost.
+        """
+        name = names.page(ref.epoch, ref.tag, ref.page)
+        for named in self.stores:
+            try:
+                named.store.put(name, raw)
+            except PreconditionFailedError:
+                if named.store.get(name) != raw:
+                    raise
+
+    def get(self, ref: PageRef) -> PageBytes:
+        """Return a page from the first store that has it whole.
+
+        Raises:
+            IntegrityError: No store has it whole; the message names what each of them has.
+        """
+        name = names.page(ref.epoch, ref.tag, ref.page)
+        troubles: list[str] = []
+        for named in self.stores:
+            try:
+                raw = named.store.get(name)
+                if content_hash(raw) == ref.hash:
+                    return parse_page(raw, name=name)
+                troubles.append(f"{named.name}: {_what_is_wrong(raw, name)}")
+            except ObjectNotFoundError:
+                troubles.append(f"{named.name}: missing")
+            except ObjectStoreError as e:
+                troubles.append(f"{named.name}: {e}")
+        raise IntegrityError(f"key page {name} is whole in no key store ({'; '.join(troubles)})")
+
+    def lacking(self, ref: PageRef) -> list[str]:
+        """Return the names of the stores that do not have the page whole."""
+        name = names.page(ref.epoch, ref.tag, ref.page)
+        bad = []
+        for named in self.stores:
+            try:
+                if content_hash(named.store.get(name)) != ref.hash:
+                    bad.append(named.name)
+            except ObjectStoreError:
+                bad.append(named.name)
+        return bad
+
+    def delete(self, object_names: Iterable[str]) -> Deletion:
+        """Delete pages in every store, and read back that they are gone; a failing store does not stop the others."""
+        result = Deletion()
+        for name in object_names:
+            result.pages += 1
+            for named in self.stores:
+                try:
+                    named.store.delete(name)
+                    named.store.stat(name)
+                    result.failed.add(named.name)
+                except ObjectNotFoundError:
+                    continue
+                except ObjectStoreError:
+                    result.failed.add(named.name)
+        return result
+
+
+def _what_is_wrong(raw: bytes, name: str) -> str:
+    try:
+        parse_page(raw, name=name)
+    except TamperedError:
+        return "changed"
+    except IntegrityError:
+        return "cut short"
+    return "another page under this name"

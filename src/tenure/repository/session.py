@@ -1,0 +1,274 @@
+"""One session: from `begin` to the commit that makes a snapshot exist, or to nothing.
+
+Packs first, then key pages to every key store, then the manifest, then the ledger's next number: that one put is
+the commit. Whatever happens before it leaves objects that the ledger does not name, which the next sweep deletes.
+"""
+
+from collections.abc import Callable, Mapping
+from concurrent.futures import Executor, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import BinaryIO
+
+from tenure.crypto.hashing import content_hash
+from tenure.crypto.signing import SigningKey
+from tenure.domain.errors import LeasedError, RepositoryError
+from tenure.domain.progress import ProgressTask
+from tenure.keys.base import Wrapper
+from tenure.objectstore.base import ObjectStore
+from tenure.repository import names, structure
+from tenure.repository.chunkreader import ChunkReader
+from tenure.repository.chunkwriter import ChunkWriter
+from tenure.repository.entries import Begin, PageRef, Snapshot, Void
+from tenure.repository.keystores import KeyStores
+from tenure.repository.ledger import Ledger
+from tenure.repository.manifest import DataSetLine, Manifest, seal_manifest
+from tenure.repository.marker import Parameters
+from tenure.repository.mediawriter import MediaWriter
+from tenure.repository.model import ChunkRef, Cohort, Tree
+from tenure.repository.packs import Packer
+from tenure.repository.page import PagePlain, seal_page
+from tenure.repository.secrets import SourceKeys
+from tenure.repository.state import State
+from tenure.repository.structure import (
+    MediaEntry,
+    MediaTree,
+    join,
+    read_media_tree,
+    read_root,
+    read_tree,
+    split,
+)
+from tenure.sources.base import Recording, RowLayout
+
+
+class OvertakenError(RepositoryError):
+    """A forgetting overtook this session: its view may hold what was deleted meanwhile. Take the view again."""
+
+    exit_code = 50
+    default_hint = "the snapshot starts over by itself; run it again if it gave up"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SessionParts:
+    """What a session works with; made by `Repository.begin`."""
+
+    objects: ObjectStore
+    key_stores: KeyStores
+    ledger: Ledger
+    keys: SourceKeys
+    key: SigningKey
+    repository: bytes
+    wrapper: Wrapper
+    epoch: int
+    parameters: Parameters
+    executor: Executor
+    reader: ChunkReader
+    base: Manifest | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """What the operation says of a finished snapshot; see `Manifest`."""
+
+    group: bytes
+    taken_at: float
+    tool: str
+    catalogue: bytes
+    settings: bytes
+    detector: str
+    rules: bytes
+    structure: bytes = b""
+    redacted: Mapping[str, int] = field(default_factory=dict)
+    quarantined: Mapping[str, int] = field(default_factory=dict)
+    not_scanned: tuple[str, ...] = ()
+    left_out: int = 0
+
+
+class Session:
+    """A snapshot in the making. Belongs to one thread; ends with `commit` or `abandon`."""
+
+    def __init__(self, parts: SessionParts, begin: Begin, number: int) -> None:
+        self._parts = parts
+        self.begin = begin
+        self.number = number
+        self._uploads = ThreadPoolExecutor(max_workers=2, thread_name_prefix="pack-put")
+        state = parts.ledger.state
+        # While a forgetting of this source is open, its chunks may be about to go: nothing of them is built upon.
+        self.may_reuse = all(f.done for f in state.forgets_touching(begin.source))
+        writers = frozenset({parts.keys.writer})
+        pages = state.live_pages(writers) if self.may_reuse else []
+        by_tag: dict[bytes, list[PageRef]] = {}
+        for page in pages:
+            by_tag.setdefault(page.ref.tag, []).append(page.ref)
+        self.chunks = ChunkWriter(
+            keys=parts.keys,
+            repository=parts.repository,
+            packer=Packer(parts.objects, self._uploads, pack_bytes=parts.parameters.pack),
+            executor=parts.executor,
+            known=lambda tag: by_tag.get(tag, []),
+            stores=parts.key_stores,
+        )
+        self._lines: dict[str, DataSetLine] = {}
+
+    def base_trees(self, data_set: str) -> dict[Cohort, Tree]:
+        """Return the base snapshot's trees of a table; empty where there is no base to build on."""
+        root = self._base_root(data_set, "table")
+        if root is None:
+            return {}
+        trees = {c: read_tree(c, wire, self._parts.reader.structure) for c, wire in root.cohorts()}
+        return {c: tree for c, tree in trees.items() if self._whole(tree)}
+
+    def base_recordings(self, data_set: str) -> dict[bytes, tuple[Cohort, MediaEntry]]:
+        """Return path hash -> (cohort, entry) of the base's recordings that are still whole."""
+        root = self._base_root(data_set, "recordings")
+        found: dict[bytes, tuple[Cohort, MediaEntry]] = {}
+        for cohort, wire in root.cohorts() if root is not None else ():
+            places = self._parts.reader.index(cohort).places
+            for entry in read_media_tree(cohort, wire, self._parts.reader.structure).entries:
+                if entry.companion in places and all(c in places for c in entry.chunks):
+                    found[entry.path_hash] = (cohort, entry)
+        return found
+
+    def base_layout(self, data_set: str) -> RowLayout | None:
+        """Return how the base's lines of a table are laid out; None where there is no base."""
+        root = self._base_root(data_set, "table")
+        return None if root is None else root.layout
+
+    def media(
+        self,
+        data_set: str,
+        *,
+        open_recording: Callable[[Recording], BinaryIO],
+        progress: ProgressTask,
+    ) -> MediaWriter:
+        """Return a writer for a set of recordings."""
+        return MediaWriter(
+            chunks=self.chunks,
+            keys=self._parts.keys,
+            base=self.base_recordings(data_set),
+            executor=self._parts.executor,
+            chunk_bytes=self._parts.parameters.media_chunk,
+            open_recording=open_recording,
+            progress=progress,
+        )
+
+    def add_table(self, data_set: str, layout: RowLayout, trees: tuple[Tree, ...], *, plain: int) -> None:
+        """Enter a finished table into the snapshot."""
+        root = structure.write_table(data_set, layout, trees, self.chunks.put_structure)
+        records = sum(t.rows for t in trees)
+        self._lines[data_set] = DataSetLine(root=join(root), kind="table", records=records, plain=plain)
+
+    def add_recordings(self, data_set: str, trees: tuple[MediaTree, ...]) -> None:
+        """Enter a finished set of recordings into the snapshot."""
+        root = structure.write_recordings(data_set, trees, self.chunks.put_structure)
+        entries = [e for t in trees for e in t.entries]
+        self._lines[data_set] = DataSetLine(
+            root=join(root), kind="recordings", records=len(entries), plain=sum(e.size for e in entries)
+        )
+
+    def add_structure(self, raw: bytes) -> bytes:
+        """Store the source's own schema; return what `Outcome.structure` wants."""
+        return join(self.chunks.put_structure(raw))
+
+    def commit(self, outcome: Outcome) -> int:
+        """Put everything and commit; return the snapshot's number.
+
+        Raises:
+            OvertakenError: A forgetting began or was judged since the session began; nothing was committed.
+            LeasedError: The session was voided or lapsed; nothing was committed.
+            ObjectStoreError: A put failed; nothing was committed.
+        """
+        parts = self._parts
+        refs = [self._put_page(page) for page in self.chunks.end()]
+        manifest = self._manifest(outcome)
+        raw = seal_manifest(manifest, keys=parts.keys, repository=parts.repository, key=parts.key)
+        name = names.manifest(self.number, self.begin.session)
+        parts.objects.put(name, raw)
+        entry = Snapshot(
+            session=self.begin.session,
+            writer=parts.keys.writer,
+            source=self.begin.source,
+            group=outcome.group,
+            manifest=name,
+            manifest_hash=content_hash(raw),
+            view=self.number,
+            taken_at=outcome.taken_at,
+            rows=sum(line.records for line in self._lines.values()),
+            plain=sum(line.plain for line in self._lines.values()),
+            pages=tuple(refs),
+        )
+        number = parts.ledger.append(entry, parts.key, check=self._may_commit).number
+        self._uploads.shutdown(wait=False)
+        return number
+
+    def abandon(self, reason: str) -> None:
+        """Void the session; what it put stays unnamed and is swept."""
+        self._uploads.shutdown(wait=True, cancel_futures=True)
+        void = Void(session=self.begin.session, writer=self._parts.keys.writer, reason=reason)
+        self._parts.ledger.append(void, self._parts.key)
+
+    def _may_commit(self, state: State) -> None:
+        session = state.sessions.get(self.begin.session.hex())
+        if session is None or session.lapsed(self._parts.objects.now().timestamp()):
+            raise LeasedError(
+                f"the snapshot of {self.begin.source!r} took longer than its session may last, or was voided; nothing was"
+                " committed",
+                hint="run the snapshot again; raise `session_hours` if it always takes this long",
+            )
+        if (
+            state.last_word_on(self.begin.source) > self.number
+            or state.open_epoch().opened.epoch != self._parts.epoch
+        ):
+            raise OvertakenError(
+                f"while {self.begin.source!r} was read, records of it were purged or keys were rotated"
+            )
+
+    def _put_page(self, plain: PagePlain) -> PageRef:
+        parts = self._parts
+        ref, raw = seal_page(
+            plain,
+            keys=parts.keys,
+            repository=parts.repository,
+            epoch=parts.epoch,
+            session=self.begin.session,
+            wrapper=parts.wrapper,
+        )
+        parts.key_stores.put(ref, raw)
+        return ref
+
+    def _manifest(self, outcome: Outcome) -> Manifest:
+        return Manifest(
+            session=self.begin.session,
+            group=outcome.group,
+            source=self.begin.source,
+            taken_at=outcome.taken_at,
+            view=self.number,
+            tool=outcome.tool,
+            structure=outcome.structure,
+            data_sets=dict(sorted(self._lines.items())),
+            redacted=dict(outcome.redacted),
+            quarantined=dict(outcome.quarantined),
+            not_scanned=outcome.not_scanned,
+            left_out=outcome.left_out,
+            catalogue=outcome.catalogue,
+            settings=outcome.settings,
+            detector=outcome.detector,
+            rules=outcome.rules,
+        )
+
+    def _base_root(self, data_set: str, kind: str) -> structure.Root | None:
+        base = self._parts.base
+        line = base.data_sets.get(data_set) if base is not None and self.may_reuse else None
+        if line is None or line.kind != kind:
+            return None
+        return read_root(self._parts.reader.structure(ref_of(line.root)))
+
+    def _whole(self, tree: Tree) -> bool:
+        """Whether nothing of a tree was forgotten: only then does it say what is stored."""
+        places = self._parts.reader.index(tree.cohort).places
+        return all(e.chunk in places for layer in tree.layers for e in layer.entries)
+
+
+def ref_of(raw: bytes) -> ChunkRef:
+    """Return the reference in 24 bytes."""
+    return split(raw)[0]

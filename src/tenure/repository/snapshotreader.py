@@ -1,0 +1,149 @@
+"""Reads one snapshot: its manifest, its trees, its rows and recordings, less what was forgotten."""
+
+from collections.abc import Iterator
+from concurrent.futures import Executor
+from dataclasses import dataclass, field
+
+from tenure.repository import mediacompanion
+from tenure.repository.chunkreader import ChunkReader, Place
+from tenure.repository.manifest import Manifest
+from tenure.repository.mediacompanion import RecordingMeta
+from tenure.repository.model import ChunkKind, ChunkRef, Cohort, Tree
+from tenure.repository.session import ref_of
+from tenure.repository.state import SnapshotState
+from tenure.repository.structure import MediaEntry, Root, read_media_tree, read_root, read_tree
+from tenure.repository.tablereader import read_tree as read_rows
+from tenure.sources.base import RowBatch, RowLayout
+
+
+@dataclass(slots=True, kw_only=True)
+class Balance:
+    """What of a data set was read, and what was not because it was forgotten."""
+
+    records: int = 0
+    forgotten: int = 0
+    by_entry: dict[int, int] = field(default_factory=dict)
+
+
+class SnapshotReader:
+    """One snapshot. Its keys stay in memory only for the cohorts at hand."""
+
+    def __init__(
+        self, snapshot: SnapshotState, manifest: Manifest, chunks: ChunkReader, executor: Executor
+    ) -> None:
+        self.snapshot = snapshot
+        self.manifest = manifest
+        self.chunks = chunks
+        self._executor = executor
+
+    def structure(self) -> bytes:
+        """Return the source's own schema and settings, as its loader wants them."""
+        return self.chunks.structure(ref_of(self.manifest.structure)) if self.manifest.structure else b""
+
+    def root(self, data_set: str) -> Root:
+        """Return a data set's root."""
+        return read_root(self.chunks.structure(ref_of(self.manifest.data_sets[data_set].root)))
+
+    def layout(self, data_set: str) -> RowLayout:
+        """Return the cells of a table's lines."""
+        return self.root(data_set).layout
+
+    def trees(self, data_set: str) -> Iterator[Tree]:
+        """Yield a table's trees, one cohort at a time."""
+        for cohort, wire in self.root(data_set).cohorts():
+            yield read_tree(cohort, wire, self.chunks.structure)
+
+    def rows(self, data_set: str, balance: Balance) -> Iterator[RowBatch]:
+        """Yield a table's rows, cohort by cohort, each in key order; `balance` is added up as they pass.
+
+        Raises:
+            IntegrityError: Something is missing or damaged that nobody ordered forgotten.
+        """
+        layout = self.layout(data_set)
+        for tree in self.trees(data_set):
+            before = balance.records
+            for batch in self._tree_rows(tree, layout.key_cells):
+                balance.records += len(batch)
+                yield batch
+            missing = tree.rows - (balance.records - before)
+            if missing:
+                balance.forgotten += missing
+                number = self._taken_by(tree)
+                balance.by_entry[number] = balance.by_entry.get(number, 0) + missing
+            self.chunks.drop(tree.cohort)
+
+    def recordings(self, data_set: str, balance: Balance) -> Iterator[tuple[Cohort, RecordingMeta]]:
+        """Yield the recordings that can still be read, cohort by cohort."""
+        for cohort, wire in self.root(data_set).cohorts():
+            companions: dict[ChunkRef, tuple[RecordingMeta | None, ...]] = {}
+            for entry in read_media_tree(cohort, wire, self.chunks.structure).entries:
+                meta = self._meta(cohort, entry, companions)
+                if meta is None:
+                    balance.forgotten += 1
+                    number = (
+                        self.chunks.lacks(cohort, entry.companion)[1]
+                        or self.chunks.index(cohort).forgotten_at
+                    )
+                    balance.by_entry[number] = balance.by_entry.get(number, 0) + 1
+                    continue
+                balance.records += 1
+                yield cohort, meta
+            self.chunks.drop(cohort)
+
+    def pieces(self, cohort: Cohort, meta: RecordingMeta) -> Iterator[bytes]:
+        """Yield a recording's bytes.
+
+        Raises:
+            IntegrityError: Missing or damaged.
+        """
+        for ref in meta.chunks:
+            plain = self.chunks.fetch(cohort, ref)
+            if plain is not None:
+                yield plain
+
+    def places(self, cohort: Cohort, meta: RecordingMeta) -> list[Place]:
+        """Return where a recording's chunks lie."""
+        found = [self.chunks.locate(cohort, ref) for ref in meta.chunks]
+        return [p for p in found if p is not None]
+
+    def _tree_rows(self, tree: Tree, key_cells: int) -> Iterator[RowBatch]:
+        ahead = _ReadAhead(self.chunks, tree, self._executor)
+        yield from read_rows(tree, ahead, key_cells, self.chunks.keys.identity)
+
+    def _taken_by(self, tree: Tree) -> int:
+        numbers = [self.chunks.lacks(tree.cohort, e.chunk)[1] for layer in tree.layers for e in layer.entries]
+        return max(numbers, default=0) or self.chunks.index(tree.cohort).forgotten_at
+
+    def _meta(
+        self, cohort: Cohort, entry: MediaEntry, companions: dict[ChunkRef, tuple[RecordingMeta | None, ...]]
+    ) -> RecordingMeta | None:
+        if entry.companion not in companions:
+            raw = self.chunks.fetch(cohort, entry.companion)
+            companions[entry.companion] = () if raw is None else mediacompanion.decode(raw)
+        found = companions[entry.companion]
+        return found[entry.place] if entry.place < len(found) else None
+
+
+class _ReadAhead:
+    """Fetches a tree's base chunks a few ahead of the reader (`model.ChunkFetch`)."""
+
+    AHEAD = 4
+
+    def __init__(self, chunks: ChunkReader, tree: Tree, executor: Executor) -> None:
+        self._chunks = chunks
+        self._cohort = tree.cohort
+        self._executor = executor
+        base = tree.layers[0].entries if tree.layers else ()
+        self._order = {e.chunk: i for i, e in enumerate(base)}
+        self._refs = [e.chunk for e in base]
+        self._jobs: dict[ChunkRef, object] = {}
+        chunks.index(tree.cohort)
+
+    def __call__(self, ref: ChunkRef, kind: ChunkKind) -> bytes | None:  # noqa: ARG002 - the port's names
+        at = self._order.get(ref)
+        if at is None:
+            return self._chunks.fetch(self._cohort, ref)
+        for near in self._refs[at : at + self.AHEAD]:
+            if near not in self._jobs:
+                self._jobs[near] = self._executor.submit(self._chunks.fetch, self._cohort, near)
+        return self._jobs.pop(ref).result()  # type: ignore[attr-defined,no-any-return]

@@ -1,0 +1,141 @@
+"""Reads a table's trees back, newest layer first, and takes rows out of chunks that are to forget them."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from tenure.domain.errors import TamperedError, UnsupportedFormatError
+from tenure.repository import rows
+from tenure.repository.model import ChunkFetch, ChunkKind, Layer, Tree, TreeEntry
+from tenure.repository.rows import Bytes
+from tenure.sources.base import RowBatch
+
+
+@dataclass(slots=True)
+class Forgotten:
+    """What was not there because it was forgotten; counted while reading. `records`: as the trees count them."""
+
+    chunks: int = 0
+    records: int = 0
+
+
+def read_table(
+    trees: Iterable[Tree],
+    fetch: ChunkFetch,
+    key_cells: int,
+    identity_key: bytes,
+    forgotten: Forgotten | None = None,
+) -> Iterator[RowBatch]:
+    """Yield the rows of all cohorts of a data set, one cohort after the other; see `read_tree`."""
+    for tree in trees:
+        yield from read_tree(tree, fetch, key_cells, identity_key, forgotten)
+
+
+def read_tree(
+    tree: Tree,
+    fetch: ChunkFetch,
+    key_cells: int,
+    identity_key: bytes,
+    forgotten: Forgotten | None = None,
+) -> Iterator[RowBatch]:
+    """Yield the rows of one cohort as its snapshot saw them, each once, batches of one chunk.
+
+    The newest layer wins by key; what a layer deletes is gone from the layers before it. Rows come newest layer
+    first, in key order within a layer. In memory: one chunk, and 16 bytes for each row and deletion of every
+    layer but the base.
+
+    Args:
+        tree: The cohort's tree.
+        fetch: Brings chunks; a chunk it has None for was forgotten, its rows are absent.
+        key_cells: How many cells make the key.
+        identity_key: 32 bytes, the key that the tree's writer made identities with.
+        forgotten: Counts what was absent.
+
+    Raises:
+        TamperedError: A chunk does not hold what its kind says.
+        UnsupportedFormatError: A layer holds chunks of another kind.
+    """
+    hidden = np.empty((0, rows.IDENTITY_BYTES), np.uint8)
+    for depth in range(len(tree.layers) - 1, -1, -1):
+        layer = tree.layers[depth]
+        _refuse_unknown(layer)
+        seen = [hidden]
+        for entry in _of_kind(layer, ChunkKind.ROWS):
+            plain = _fetched(fetch, entry, forgotten)
+            if plain is None:
+                continue
+            batch = rows.batch_of(plain)
+            ids = rows.identities(batch, key_cells, identity_key)
+            if depth:
+                seen.append(ids)
+            kept = rows.take(batch, ~rows.contains(hidden, ids))
+            if len(kept):
+                yield kept
+        if depth:
+            deletes = (_fetched(fetch, entry, forgotten) for entry in _of_kind(layer, ChunkKind.DELETES))
+            seen += [deleted(plain) for plain in deletes if plain is not None]
+            hidden = rows.sorted_unique(np.concatenate(seen))
+
+
+def deleted(plain: bytes) -> Bytes:
+    """Return the identities in a chunk of deletes (uint8, n x 16).
+
+    Raises:
+        TamperedError: Not a whole number of identities.
+    """
+    if len(plain) % rows.IDENTITY_BYTES:
+        raise TamperedError("a chunk of deletes is not a whole number of identities")
+    return np.frombuffer(plain, np.uint8).reshape(-1, rows.IDENTITY_BYTES)
+
+
+def filter_rows(text: bytes, key_cells: int, identity_key: bytes, drop: Bytes) -> tuple[bytes, int]:
+    """Return a chunk of rows without some records, and how many rows that took out.
+
+    Args:
+        text: The chunk's plaintext.
+        key_cells: How many cells make the key.
+        identity_key: 32 bytes, see `read_tree`.
+        drop: Identities to take out (uint8, m x 16), sorted as `rows.sorted_unique` sorts.
+
+    Raises:
+        TamperedError: Not row text.
+    """
+    batch = rows.batch_of(text)
+    gone = rows.contains(drop, rows.identities(batch, key_cells, identity_key))
+    return bytes(rows.take(batch, ~gone).text), int(gone.sum())
+
+
+def filter_deletes(plain: bytes, drop: Bytes) -> tuple[bytes, int]:
+    """Return a chunk of deletes without some identities, and how many that took out; see `filter_rows`."""
+    ids = deleted(plain)
+    gone = rows.contains(drop, ids)
+    return ids[~gone].tobytes(), int(gone.sum())
+
+
+def rows_matching(text: bytes, key_cells: int, identity_key: bytes, wanted: Bytes) -> RowBatch:
+    """Return those rows of a chunk whose records are wanted; `wanted` as `drop` in `filter_rows`.
+
+    Raises:
+        TamperedError: Not row text.
+    """
+    batch = rows.batch_of(text)
+    return rows.take(batch, rows.contains(wanted, rows.identities(batch, key_cells, identity_key)))
+
+
+def _refuse_unknown(layer: Layer) -> None:
+    kinds = {entry.kind for entry in layer.entries} - {ChunkKind.ROWS, ChunkKind.DELETES}
+    if kinds:
+        raise UnsupportedFormatError(f"a table's layer holds chunks of kind {min(kinds)}, which no table has")
+
+
+def _of_kind(layer: Layer, kind: ChunkKind) -> Iterator[TreeEntry]:
+    return (entry for entry in layer.entries if entry.kind == kind)
+
+
+def _fetched(fetch: ChunkFetch, entry: TreeEntry, forgotten: Forgotten | None) -> bytes | None:
+    plain = fetch(entry.chunk, entry.kind)
+    if plain is None and forgotten is not None:
+        forgotten.chunks += 1
+        forgotten.records += entry.records
+    return plain

@@ -1,0 +1,31 @@
+"""One way to turn values into bytes: MessagePack with declared types, nothing unknown accepted."""
+
+from typing import Any, TypeVar
+
+import msgspec
+
+from tenure.domain.errors import UnsupportedFormatError
+
+T = TypeVar("T")
+
+
+class Wire(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=False):
+    """Base of everything that is stored: immutable, named fields, unknown ones refused."""
+
+
+def encode(value: Any) -> bytes:
+    """Return `value` as MessagePack; equal values give equal bytes (fields in declared order, dicts in given order)."""
+    return msgspec.msgpack.encode(value)
+
+
+def decode(raw: bytes, kind: type[T], *, what: str) -> T:
+    """Return the `kind` in `raw`. `what` names the object in an error.
+
+    Raises:
+        UnsupportedFormatError: It has fields or values this version does not know. Callers decode only bytes
+            that were authenticated before, so this is a matter of versions and not of damage.
+    """
+    try:
+        return msgspec.msgpack.decode(raw, type=kind)
+    except (msgspec.DecodeError, msgspec.ValidationError) as e:
+        raise UnsupportedFormatError(f"{what} is not of a form this version knows: {e}") from e

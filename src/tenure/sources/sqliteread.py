@@ -1,0 +1,202 @@
+"""Reads a table of a private SQLite copy in key order, in ranges that worker processes can take.
+
+Python turns rows into objects under its own lock, so threads do not help here and processes do. Ranges are handed out
+in order, a few at a time, and come back in order. A range ends early when it has given its bytes; what is left of
+it is read next. Text that is not valid UTF-8 makes its range be read again as bytes.
+"""
+
+import sqlite3
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import BrokenExecutor, Executor, Future
+from contextlib import closing
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from tenure.domain.errors import IncompleteSnapshotError
+from tenure.sources.base import RowBatch
+from tenure.sources.rowtext import FactPlan, decode_keys, encode_cell, encode_columns, facts_by_plan
+from tenure.sources.sqlitequery import parameter
+
+_BATCH_BYTES = 2 << 20  # of row text: large enough to be columnar, small enough to have several in flight
+_RANGE_BYTES = 8 << 20
+_FIRST_ROWS = 1024  # of a table whose rows nobody has measured yet
+_MOST_ROWS = 32_768
+IN_FLIGHT = 6
+
+
+def connect(path: Path, *, options: str, timeout: float = 5.0) -> sqlite3.Connection:
+    """Open a database by path and URI options, in autocommit; `timeout` in seconds, for locks."""
+    uri = f"file:{quote(str(path.absolute()))}?{options}"
+    return sqlite3.connect(uri, uri=True, timeout=timeout, isolation_level=None, check_same_thread=False)
+
+
+def fetch_tolerant(make: Callable[[], Any], connection: sqlite3.Connection) -> Any:
+    """Run `make`; where text is not valid UTF-8 run it again with text as bytearray, so that no byte is lost."""
+    try:
+        return make()
+    except (sqlite3.OperationalError, UnicodeDecodeError) as e:
+        if isinstance(e, sqlite3.OperationalError) and "decode" not in str(e):
+            raise
+    connection.text_factory = bytearray
+    try:
+        return make()
+    finally:
+        connection.text_factory = str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RangeJob:
+    """A range of a table: rows with `after` < key <= `until` (record keys; None: no bound). Picklable."""
+
+    path: Path
+    table: str
+    cells: str  # SQL of the cells, commas between them
+    origin: str  # SQL from FROM on, without conditions
+    key: tuple[str, ...]
+    plan: FactPlan
+    rows: int
+    after: bytes | None = None
+    until: bytes | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RangeRows:
+    """What a range gave; `rest`: the last key read where bytes ran out before the range did."""
+
+    batches: tuple[RowBatch, ...]
+    rest: bytes | None = None
+
+
+def _bound(key: tuple[str, ...], sign: str, bound: bytes) -> tuple[str, tuple[Any, ...]]:
+    values = decode_keys([bound], len(key))[0]
+    marks = ", ".join(map(parameter, values))
+    return f"({', '.join(key)}) {sign} ({marks})", values
+
+
+def ranged(
+    select: str, key: Sequence[str], after: bytes | None, until: bytes | None
+) -> tuple[str, tuple[Any, ...]]:
+    """Add bounds and order to a SELECT; return it with its parameters."""
+    columns = tuple(key)
+    bounds = [_bound(columns, sign, b) for sign, b in ((">", after), ("<=", until)) if b is not None]
+    where = f" WHERE {' AND '.join(text for text, _ in bounds)}" if bounds else ""
+    return f"{select}{where} ORDER BY {', '.join(columns)}", tuple(v for _, values in bounds for v in values)
+
+
+def _read(connection: sqlite3.Connection, job: RangeJob) -> RangeRows:
+    sql, values = ranged(f"SELECT {job.cells} {job.origin}", job.key, job.after, job.until)
+    batches: list[RowBatch] = []
+    size, rows = 0, job.rows
+    with closing(connection.execute(sql, values)) as cursor:
+        while found := cursor.fetchmany(rows):
+            batch = encode_columns(list(zip(*found, strict=True)))
+            batches.append(replace(batch, facts=facts_by_plan(job.plan, batch)))
+            size += len(batch.text)
+            rows = min(rows, max(1, _BATCH_BYTES * len(found) // (len(batch.text) + 1)))
+            if size >= _RANGE_BYTES and len(found) >= rows:
+                last = found[-1][: len(job.key)]
+                return RangeRows(batches=tuple(batches), rest=b"\t".join(map(encode_cell, last)))
+    return RangeRows(batches=tuple(batches))
+
+
+def read_range(job: RangeJob) -> RangeRows:
+    """Read a range; the unit of work of a worker process.
+
+    Raises:
+        IncompleteSnapshotError: The copy could not be read.
+    """
+    try:
+        with closing(connect(job.path, options="mode=ro&immutable=1")) as connection:
+            found: RangeRows = fetch_tolerant(lambda: _read(connection, job), connection)
+            return found
+    except (sqlite3.Error, OSError):  # not chained: SQLite's messages can quote a cell
+        raise IncompleteSnapshotError(
+            f"table {job.table} could not be read to its end", hint="run `PRAGMA integrity_check` on the database"
+        ) from None
+
+
+class TableReader:
+    """Reads one table of a private copy."""
+
+    def __init__(self, connection: sqlite3.Connection, job: RangeJob, *, integer_key: bool) -> None:
+        """Take the job that reads the whole table; `integer_key`: its key is one integer, as rowids are."""
+        self._connection, self._job, self._integer_key = connection, job, integer_key
+        self._rows = _FIRST_ROWS
+
+    def _jobs(self) -> Iterator[RangeJob]:
+        """Yield ranges in order; how large they are follows what earlier ones gave."""
+        after: bytes | None = None
+        for until in self._integer_bounds() if self._integer_key else self._walked_bounds():
+            yield replace(self._job, after=after, until=until, rows=self._rows)
+            after = until
+        yield replace(self._job, after=after, rows=self._rows)
+
+    def _integer_bounds(self) -> Iterator[bytes]:
+        (key,) = self._job.key
+        low, high, count = self._connection.execute(f"SELECT min({key}), max({key}), count(*) {self._job.origin}").fetchone()
+        while count and low < high:
+            low += max(1, (high - low + 1) * self._rows // count)
+            if low < high:
+                yield b"i%d" % low
+
+    def _walked_bounds(self) -> Iterator[bytes]:
+        after: bytes | None = None
+        select = f"SELECT {', '.join(self._job.key)} {self._job.origin}"
+
+        def following(start: bytes | None) -> Any:
+            sql, values = ranged(select, self._job.key, start, None)
+            return self._connection.execute(f"{sql} LIMIT 1 OFFSET {self._rows}", values).fetchone()
+
+        while True:
+            found = fetch_tolerant(partial(following, after), self._connection)
+            if found is None:
+                return
+            after = b"\t".join(map(encode_cell, found))
+            yield after
+
+    def _measured(self, found: RangeRows) -> RangeRows:
+        rows = sum(map(len, found.batches))
+        if rows:
+            size = sum(len(b.text) for b in found.batches)
+            self._rows = min(_MOST_ROWS, max(1, _BATCH_BYTES * rows // size))
+        return found
+
+    def _whole(self, job: RangeJob, first: RangeRows, read: Callable[[RangeJob], RangeRows]) -> Iterator[RowBatch]:
+        """Yield a range's batches, those left when its bytes ran out too."""
+        found = self._measured(first)
+        yield from found.batches
+        while found.rest is not None:
+            found = read(replace(job, after=found.rest))
+            yield from found.batches
+
+    def read(self, executor: Executor | None) -> Iterator[RowBatch]:
+        """Yield the table in key order, read here or by the workers of `executor`.
+
+        Raises:
+            IncompleteSnapshotError: The copy could not be read, or a worker died.
+        """
+        if executor is None:
+            for job in self._jobs():
+                yield from self._whole(job, read_range(job), read_range)
+            return
+        waiting: deque[tuple[RangeJob, Future[RangeRows]]] = deque()
+        try:
+            for job in self._jobs():
+                waiting.append((job, executor.submit(read_range, job)))
+                while len(waiting) >= IN_FLIGHT:
+                    yield from self._next(waiting, executor)
+            while waiting:
+                yield from self._next(waiting, executor)
+        except BrokenExecutor as e:
+            raise IncompleteSnapshotError(f"a worker that read table {self._job.table} died") from e
+        finally:
+            for _, future in waiting:
+                future.cancel()
+
+    def _next(self, waiting: deque[tuple[RangeJob, Future[RangeRows]]], executor: Executor) -> Iterator[RowBatch]:
+        job, future = waiting.popleft()
+        yield from self._whole(job, future.result(), lambda j: executor.submit(read_range, j).result())
