@@ -9,14 +9,14 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from support.memsink import MemorySink
 
+from support.memsink import MemorySink
 from tenure.domain.errors import SchemaDriftError
 from tenure.repository import rows, tablereader
-from tenure.repository.layering import LAYERS_IN_TIER
+from tenure.repository.layering import LAYERS_IN_TIER, TableResult, TableSettings
 from tenure.repository.model import ChunkKind, Cohort, Tree
 from tenure.repository.rowcache import CacheStamp, RowCache, write
-from tenure.repository.tablewriter import TableResult, TableSettings, TableWriter
+from tenure.repository.tablewriter import TableWriter
 
 KEY = bytes(range(32))
 SETTINGS = TableSettings(

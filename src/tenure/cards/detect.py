@@ -20,8 +20,8 @@ LONGEST_GAP = 16  # bytes between two groups, so that the prefilter knows when t
 _DIGITS = re.compile(rb"[0-9]+").finditer
 _MANY_DIGITS = re.compile(rb"[0-9](?:[^0-9A-Za-z]{0,16}[0-9]){11}").search
 _GAP = re.compile(rb"[ \-./_]| [ \-] ?| ?(?:\r\n|\n|\r) ?").fullmatch
-_HEX_BEFORE = re.compile(rb"(?i)(?:^|[^0-9a-z])(?=[0-9a-f]*[a-f])(?=[a-f]*[0-9])[0-9a-f]{2,}[-_:]$").search
-_HEX_AFTER = re.compile(rb"(?i)[-_:](?=[0-9a-f]*[a-f])(?=[a-f]*[0-9])[0-9a-f]{2,}(?![0-9a-z])").match
+_HEX_BEFORE = re.compile(rb"(?i)(?:^|[^0-9a-z])(?=[0-9a-f]*[a-f])(?=[a-f]*[0-9])[0-9a-f]{4,}[-_:]$").search
+_HEX_AFTER = re.compile(rb"(?i)[-_:](?=[0-9a-f]*[a-f])(?=[a-f]*[0-9])[0-9a-f]{4,}(?![0-9a-z])").match
 _LETTERS_AFTER = re.compile(rb"(?i)(?:exp|cvv|cvc|valid|card)").match
 _MASK_BEFORE = re.compile(rb"[0-9]\*{1,}$|\*{4,}$").search  # what a redaction left, unlike bold text
 
@@ -101,7 +101,7 @@ def _may_begin(text: bytes, chain: list[_Group], first: int) -> bool:
         head = chain[first - 1]
         alone = first == 1 and (len(chain) == 2 or text[chain[1].end : chain[1].end + 1] != b".")
         return not (alone and head.end - head.start <= 3 and chain[1].end - at >= brands.SHORTEST)
-    if _MASK_BEFORE(before) or (not first and _HEX_BEFORE(before)):
+    if _MASK_BEFORE(before) or _HEX_BEFORE(before):
         return False
     return not before[-1:].isalpha() or _letters_allowed(before)
 

@@ -30,14 +30,17 @@ _ESCAPES = {b"\\n": b"\n", b"\\r": b"\r", b"\\u00a0": b" ", b"\\u2013": b"-"}
 _ENTITIES = {b"&nbsp;": b" ", b"&#160;": b" ", b"&#xa0;": b" ", b"&ndash;": b"-", b"&#8211;": b"-"}
 
 
+def _hexed(raw: bytes) -> bytes:
+    return b"".join(b"\\x%02x" % byte for byte in raw)
+
+
 def _by_lead(chars: dict[bytes, bytes]) -> bytes:
     # One alternative for each run of leading bytes, so that the expression stays small.
     groups: dict[bytes, set[int]] = {}
     for char in chars:
         groups.setdefault(char[:-1], set()).add(char[-1])
-    hexed = lambda raw: b"".join(b"\\x%02x" % byte for byte in raw)  # noqa: E731 - two words, used twice
     return b"|".join(
-        hexed(lead) + b"[" + hexed(bytes(sorted(last))) + b"]" for lead, last in sorted(groups.items())
+        _hexed(lead) + b"[" + _hexed(bytes(sorted(last))) + b"]" for lead, last in sorted(groups.items())
     )
 
 

@@ -81,7 +81,8 @@ class _Scanner:
         def on_match(pattern: int, _start: int, end: int, _flags: int, _context: Any) -> None:
             into[pattern](end)
 
-        self._database.scan(text, match_event_handler=on_match, scratch=scratch)
+        # The stub knows str and bytes only; any contiguous buffer will do, without a copy.
+        self._database.scan(text, match_event_handler=on_match, scratch=scratch)  # type: ignore[type-var]
         return found
 
 
@@ -154,7 +155,9 @@ def _by_digits(text: NDArray[np.uint8], offsets: Positions, spoken: Positions) -
         if end - start > scratch.size:
             scratch = _Scratch.of(end - start)
         lo, hi = np.searchsorted(spoken, (first, last))
-        runs.append(_long_runs(text[start:end], scratch, offsets[first : last + 1] - start, spoken[lo:hi] - first))
+        runs.append(
+            _long_runs(text[start:end], scratch, offsets[first : last + 1] - start, spoken[lo:hi] - first)
+        )
         runs[-1].start[:] += start
         runs[-1].end[:] += start
         waiting += len(runs[-1].start)
@@ -227,14 +230,17 @@ def _earlier(bits: Bits, by: int) -> Bits:
 
 def _classes(text: NDArray[np.uint8], scratch: _Scratch) -> tuple[Bits, Bits]:
     # Which bytes are digits, and which are digits or may stand between two of them in row text.
-    shifted, mask, part = (a[: len(text)] for a in (scratch.shifted, scratch.mask, scratch.part))
+    size = len(text)
+    shifted, mask, part = scratch.shifted[:size], scratch.mask[:size], scratch.part[:size]
     np.subtract(text, 0x2D, out=shifted)
     np.less(shifted, 13, out=mask)  # - . / 0-9
     np.equal(text, 0x20, out=part)
     np.bitwise_or(mask, part, out=mask)
     np.equal(text, 0x5F, out=part)
     np.bitwise_or(mask, part, out=mask)
-    np.less(text.view(np.int8), 0, out=part)  # any byte outside ASCII: no-break spaces, dashes, invisible ones
+    np.less(
+        text.view(np.int8), 0, out=part
+    )  # any byte outside ASCII: no-break spaces, dashes, invisible ones
     np.bitwise_or(mask, part, out=mask)
     between = _packed(mask)
     np.equal(text, 0x5C, out=part)
@@ -254,7 +260,9 @@ def _long_runs(text: NDArray[np.uint8], scratch: _Scratch, offsets: Positions, n
     run &= _later(run, 2)
     run &= _later(run, 4)
     run &= _later(run, least - 8)  # now a bit says: `least` such bytes begin here
-    edges = np.flatnonzero(np.unpackbits((run ^ _earlier(run, 1)).view(np.uint8), bitorder="little").view(np.bool_))
+    edges = np.flatnonzero(
+        np.unpackbits((run ^ _earlier(run, 1)).view(np.uint8), bitorder="little").view(np.bool_)
+    )
     start, end = edges[0::2], edges[1::2] + (least - 1)
     counts = np.bitwise_count(digits)
     before = np.concatenate((np.zeros(1, np.int64), np.cumsum(counts, dtype=np.int64)))
@@ -270,7 +278,8 @@ def _long_runs(text: NDArray[np.uint8], scratch: _Scratch, offsets: Positions, n
 def _digits_before(digits: Bits, before: Positions, at: Positions) -> Positions:
     word = at >> 6
     below = (np.uint64(1) << (at & 63).astype(np.uint64)) - np.uint64(1)
-    return before[word] + np.bitwise_count(digits[word] & below)
+    count: Positions = before[word] + np.bitwise_count(digits[word] & below)
+    return count
 
 
 def _numbers(text: NDArray[np.uint8], runs: _Runs) -> Positions:
@@ -288,8 +297,8 @@ def _numbers(text: NDArray[np.uint8], runs: _Runs) -> Positions:
     first = np.flatnonzero(np.concatenate((breaks[:1], last[:-1])))
     values = np.concatenate((values, np.zeros(brands.LONGEST, np.uint8)))
     allowed = _allowed(values, first, runs.spoken[run[first]])
-    # A "+" goes before at most 15 digits; offset -1 reads the last byte, a newline.
-    allowed[text[at[first] - 1] == 0x2B] &= ~np.uint32((1 << 16) - 1)
+    telephone = (at[first] > 0) & (text[at[first] - 1] == 0x2B)  # "+" and at most 15 digits
+    allowed[telephone] &= ~np.uint32((1 << 16) - 1)
     chain = np.cumsum(breaks)
     left = np.searchsorted(chain, chain[first], side="right") - first
     allowed &= (np.uint32(2) << np.minimum(left, brands.LONGEST).astype(np.uint32)) - np.uint32(1)
@@ -298,7 +307,8 @@ def _numbers(text: NDArray[np.uint8], runs: _Runs) -> Positions:
     first = first[good]
     rows = values[first[:, None] + np.arange(brands.LONGEST)]
     valid = brands.valid_lengths(rows, brands.ALL_LENGTHS) & allowed[good]
-    return at[first[valid != 0]]
+    found: Positions = at[first[valid != 0]]
+    return found
 
 
 def _allowed(values: NDArray[np.uint8], first: Positions, spoken: NDArray[np.bool_]) -> NDArray[np.uint32]:

@@ -83,6 +83,7 @@ context = re.compile(CONTEXT, re.IGNORECASE).search
 _LABEL = (
     b"order|bestell(?:ung|nummer|nr)|imei|iccid|sim|tracking|sendung(?:snummer)?|parcel|invoice|rechnung(?:snummer)?|ticket"
     b"|vorgang(?:snummer)?|serial|seriennummer|phone|mobile|tel|fax|telefon|isbn|ean|iban|commande|facture|pedido|factura"
+    b"|case|reference|transaction|booking|buchung|contract|vertrag|customer|kunde|account|konto"
 )
 other_label = re.compile(
     b"(?:^|[^A-Za-z])(?:"

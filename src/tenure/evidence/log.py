@@ -83,31 +83,19 @@ class AuditLog:
         Args:
             kind: What was done: restore, purge, erase, login, denial, ...
             who: Who or what did it.
-            at: When; with a time zone.
-            subject_of_entry: What it was done to: a snapshot, a plan, a data set. Never a person's own data; a
-                subject appears as its keyed hash.
+            at: When, with a time zone.
+            subject_of_entry: What it was done to: a snapshot, a plan; a person as their keyed hash only.
             outcome: How it ended: done, refused, failed, begun.
             details: Scalars and lists of texts; no personal data.
 
         Raises:
-            TamperedError: The last entry is not what this log wrote.
-            TruncatedError: Entries that were acknowledged are gone.
+            IntegrityError: The last entry was changed (Tampered), or acknowledged ones are gone (Truncated).
             ValueError: `details` or `at` cannot be written.
         """
         with self._turn():
             end = self._end()
             if end.torn:
-                repair = line_of(
-                    end.last,
-                    self._signing_key,
-                    at=at,
-                    kind=REPAIRED,
-                    who="tenure",
-                    subject_of_entry="evidence log",
-                    outcome="done",
-                    details={"torn_bytes": end.torn},
-                )
-                end = self._put(end, repair, at)
+                end = self._repair(end, at)
             line = line_of(
                 end.last,
                 self._signing_key,
@@ -217,6 +205,20 @@ class AuditLog:
         entry = check_line(line, by_key_id(self._keys))
         last = Position(number=entry.number, hash=entry.hash)
         return _End(last=last, path=path, offset=size - torn, torn=torn)
+
+    def _repair(self, end: _End, at: datetime) -> _End:
+        """Put an entry in the place of a fragment, telling that a crash left it."""
+        line = line_of(
+            end.last,
+            self._signing_key,
+            at=at,
+            kind=REPAIRED,
+            who="tenure",
+            subject_of_entry="evidence log",
+            outcome="done",
+            details={"torn_bytes": end.torn},
+        )
+        return self._put(end, line, at)
 
     def _put(self, end: _End, line: bytes, at: datetime) -> _End:
         """Write one line, then the head. A fragment is overwritten in place first and cut off after.

@@ -72,6 +72,11 @@ class ChunkWriter:
         self.stored_plain = 0
         self.known_chunks = 0
 
+    @property
+    def bytes_put(self) -> int:
+        """Return how many bytes of packs were put so far."""
+        return self._packer.bytes_put
+
     def tag(self, cohort: Cohort) -> bytes:
         """Return the cohort's tag."""
         found = self._tags.get(cohort)

@@ -169,12 +169,19 @@ class Amended(Wire, frozen=True, kw_only=True, tag="amended"):
 
 
 class Merge(Wire, frozen=True, kw_only=True, tag="merge"):
-    """Pages replaced by pages. `cause`: "forget", "prune", "rotate" or "merge"; `forget`: its id or empty."""
+    """Pages replaced by pages. `cause`: "forget", "scopes", "prune", "rotate" or "merge"; `forget`: its id or empty.
+
+    `head`: the ledger number that the removed pages were read at; `begun`: the store's time before the first new
+    object was put (see `state.merge_refusal`); `chunks`: how many the removed pages hold and the added lack.
+    """
 
     cause: str
     forget: bytes
     removed: tuple[bytes, ...]
     added: tuple[PageRef, ...]
+    head: int
+    begun: float
+    chunks: int = 0
 
 
 class Done(Wire, frozen=True, kw_only=True, tag="done"):

@@ -26,11 +26,12 @@ _DOMAIN = b"tenure ledger entry\0"
 
 
 class Header(Wire, frozen=True, kw_only=True):
-    """What of an entry can be read without keys."""
+    """What of an entry can be read without keys. `checkpoint`: number of the newest checkpoint before it, 0 for none."""
 
     repository: bytes
     number: int
     previous: bytes
+    checkpoint: int
     salt: bytes
     signer: bytes
     clear: Clear = None
@@ -78,6 +79,7 @@ def make(
     repository: bytes,
     number: int,
     previous: bytes,
+    checkpoint: int,
     ledger_secret: bytes,
     key: SigningKey,
     clear: Clear = None,
@@ -87,6 +89,7 @@ def make(
         repository=repository,
         number=number,
         previous=previous,
+        checkpoint=checkpoint,
         salt=random_bytes(16),
         signer=key.key_id,
         clear=clear,

@@ -113,6 +113,10 @@ class View(Protocol):
     taken_at: datetime
     findings: list[Finding]
 
+    def data_sets(self) -> tuple[str, ...]:
+        """Return the names of every data set, those included that the catalogue does not name."""
+        ...
+
     def structure(self) -> bytes:
         """Return what a loader needs to build the empty source again: schema, settings, counters. Opaque."""
         ...

@@ -214,7 +214,9 @@ def _unescape_column(bodies: Any) -> Any:
     if b"\\" not in held:
         return bodies
     if b"\\0" in held:  # no byte is left to stand in for the backslash meanwhile
-        plain = (v if v is None else _ESCAPED.sub(lambda m: _UNESCAPE[m.group()], v) for v in bodies.to_pylist())
+        plain = (
+            v if v is None else _ESCAPED.sub(lambda m: _UNESCAPE[m.group()], v) for v in bodies.to_pylist()
+        )
         return pa.array(list(plain), _BINARY)
     bodies = pc.replace_substring(bodies, pattern=b"\\\\", replacement=b"\0")
     for plain_byte, escaped in _ESCAPES[1:4]:
@@ -333,7 +335,9 @@ def facts_of_cells(plan: FactPlan, keys: Any, columns: Mapping[int, Any]) -> Fac
         data_set=plan.data_set,
         keys=keys,
         subjects={name: plain_text(cells(i)) for name, i in plan.subjects},
-        starting={name: starting_points(cells(i), plain_text(cells(i)), plan.zone) for name, i in plan.starting},
+        starting={
+            name: starting_points(cells(i), plain_text(cells(i)), plan.zone) for name, i in plan.starting
+        },
         attributes={name: plain_text(cells(i)) for name, i in plan.attributes},
     )
 

@@ -37,12 +37,18 @@ def open_error(name: str, error: sqlite3.Error) -> TenureError:
     """Say what a SQLite error on opening or reading source `name` means; SQLite's own text may quote cells."""
     text = str(error)
     if "locked" in text or "busy" in text:
-        return SourceUnavailableError(f"source {name} stayed locked", hint="find the writer that holds it, then run again")
+        return SourceUnavailableError(
+            f"source {name} stayed locked", hint="find the writer that holds it, then run again"
+        )
     if "not a database" in text or "malformed" in text:
-        return ConfigError(f"source {name} is not a readable SQLite database", hint="check `path` of this source")
+        return ConfigError(
+            f"source {name} is not a readable SQLite database", hint="check `path` of this source"
+        )
     if "no such function" in text or "no such collation" in text or "no such module" in text:
         return ConfigError(f"source {name} needs an SQL extension that only its application has: {text}")
-    return SourceUnavailableError(f"source {name} could not be opened for reading", hint="check the path and permissions")
+    return SourceUnavailableError(
+        f"source {name} could not be opened for reading", hint="check the path and permissions"
+    )
 
 
 class SqliteSource:
@@ -96,7 +102,9 @@ class SqliteSource:
         os.close(os.open(to, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
         with closing(connect(path, options="mode=ro", timeout=self._lock_wait)) as live:
             live.execute("BEGIN")
-            live.execute("SELECT count(*) FROM sqlite_schema").fetchone()  # takes the read lock, waiting at most `lock_wait`
+            live.execute(
+                "SELECT count(*) FROM sqlite_schema"
+            ).fetchone()  # takes the read lock, waiting at most `lock_wait`
             taken_at = self._clock.now()
             needed = int(pragma(live, "page_count")) * int(pragma(live, "page_size"))
             if shutil.disk_usage(to.parent).free < needed + needed // 20:
@@ -143,19 +151,28 @@ class SqliteView:
     def _prepare(self, journal_mode: str) -> None:
         copy = self._connection
         copy.execute("PRAGMA temp_store = MEMORY")
-        copy.execute("PRAGMA journal_mode = DELETE")  # a copy left in WAL mode could not be opened as immutable
+        copy.execute(
+            "PRAGMA journal_mode = DELETE"
+        )  # a copy left in WAL mode could not be opened as immutable
         tables = read_tables(copy)
         self._queries = Queries(copy, self._source, tables)
         names = {name: found.table.name for name, found in self._queries.sets.items()}
         structure = read_structure(copy, names)
         self._structure = encode_structure(replace(structure, journal_mode=journal_mode))
         for shadow in (t for t in tables.values() if t.shadow):
-            self.findings.append(Finding(reason="rows of a virtual table's own storage; no rule reaches them", where=shadow.name.encode()))
+            self.findings.append(
+                Finding(
+                    reason="rows of a virtual table's own storage; no rule reaches them",
+                    where=shadow.name.encode(),
+                )
+            )
         try:
             for statement in self._queries.helpful_indexes():
                 copy.execute(statement)
         except sqlite3.IntegrityError:
-            raise ConfigError(f"source {self._source.name}: a key in the catalogue is not unique in its table") from None
+            raise ConfigError(
+                f"source {self._source.name}: a key in the catalogue is not unique in its table"
+            ) from None
 
     def structure(self) -> bytes:
         """Return schema, settings and counters as JSON."""
@@ -179,7 +196,9 @@ class SqliteView:
         Raises:
             ConfigError: There is no such data set.
         """
-        return int(self._connection.execute(f"SELECT count(*) {self._queries.origin(data_set)}").fetchone()[0])
+        return int(
+            self._connection.execute(f"SELECT count(*) {self._queries.origin(data_set)}").fetchone()[0]
+        )
 
     def rows(self, data_set: str) -> Iterator[RowBatch]:
         """Yield a table in the order of its key, with facts.

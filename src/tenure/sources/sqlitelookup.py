@@ -1,5 +1,7 @@
 """Looks rows of a SQLite data set up by key, for facts of recordings that a CRM row knows."""
 
+# ruff: noqa: S608 - names go through `quoted`, values are parameters
+
 import sqlite3
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -31,17 +33,19 @@ class SqliteLookup:
             SchemaDriftError: A reference names a column that is not there.
         """
         by = [f"{ROW}.{quoted(c)}" for c in columns or self._queries.of(self._data_set).key]
-        names = [f"k{i}" for i in range(len(by))]
+        names = [f"w.k{i}" for i in range(len(by))]
         reads = self._queries.columns(self._data_set, references)
         sql = (
-            f"SELECT place, {', '.join(reads)} FROM temp.looked_up CROSS JOIN "
+            f"SELECT w.place, {', '.join(reads)} FROM temp.looked_up AS w CROSS JOIN "
             f"{quoted(self._queries.of(self._data_set).table.name)} AS {ROW} "
-            f"ON {matches(by, names)} ORDER BY place"
+            f"ON {matches(by, names)} ORDER BY w.place"
         )
         connection = self._connection
         try:
             connection.execute("DROP TABLE IF EXISTS temp.looked_up")
-            connection.execute(f"CREATE TEMP TABLE looked_up (place INTEGER PRIMARY KEY, {', '.join(names)})")
+            connection.execute(
+                f"CREATE TEMP TABLE looked_up (place INTEGER PRIMARY KEY, {', '.join(n[2:] for n in names)})"
+            )
             marks = ", ".join("?" * (len(by) + 1))
             connection.execute("BEGIN")
             connection.executemany(

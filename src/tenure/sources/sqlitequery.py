@@ -1,5 +1,7 @@
 """From the catalogue's names to SQL: which table and key a data set has, and what a reference reads."""
 
+# ruff: noqa: S608 - names go through `quoted`, values are parameters
+
 import sqlite3
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -39,7 +41,9 @@ def matches(left: Sequence[str], right: Sequence[str]) -> str:
 def _key_of(connection: sqlite3.Connection, table: Table, data_set: DataSet) -> tuple[str, ...]:
     if data_set.key:
         if not set(data_set.key) <= set(table.stored):
-            raise SchemaDriftError(f"the key of data set {data_set.name} names a column that {table.name} does not store")
+            raise SchemaDriftError(
+                f"the key of data set {data_set.name} names a column that {table.name} does not store"
+            )
         if has_null(connection, table, data_set.key):
             raise ConfigError(f"the key of data set {data_set.name} is null in some rows of {table.name}")
         return data_set.key
@@ -47,7 +51,9 @@ def _key_of(connection: sqlite3.Connection, table: Table, data_set: DataSet) -> 
         return table.primary
     if table.rowid is None:
         raise SchemaDriftError(f"table {table.name} has no key")
-    return (table.rowid,)  # also where a primary key holds nulls, which SQLite allows: they tell no rows apart
+    return (
+        table.rowid,
+    )  # also where a primary key holds nulls, which SQLite allows: they tell no rows apart
 
 
 def _references(data_set: DataSet) -> tuple[str, ...]:
@@ -69,9 +75,13 @@ class Queries:
         self.sets: dict[str, TableSet] = {}
         declared = {d.table or d.name: d for d in source.data_sets.values() if d.kind is DataSetKind.TABLE}
         if len(declared) != len(source.data_sets):
-            raise ConfigError(f"source {source.name}: every data set of a SQLite source needs a table of its own")
+            raise ConfigError(
+                f"source {source.name}: every data set of a SQLite source needs a table of its own"
+            )
         if missing := sorted(set(declared) - set(tables)):
-            raise SchemaDriftError(f"source {source.name} has no table {missing[0]}, which the catalogue names")
+            raise SchemaDriftError(
+                f"source {source.name} has no table {missing[0]}, which the catalogue names"
+            )
         bare = {}
         for name, table in tables.items():
             data_set = declared.get(name) or self._undeclared(name)

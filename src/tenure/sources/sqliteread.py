@@ -115,7 +115,8 @@ def read_range(job: RangeJob) -> RangeRows:
             return found
     except (sqlite3.Error, OSError):  # not chained: SQLite's messages can quote a cell
         raise IncompleteSnapshotError(
-            f"table {job.table} could not be read to its end", hint="run `PRAGMA integrity_check` on the database"
+            f"table {job.table} could not be read to its end",
+            hint="run `PRAGMA integrity_check` on the database",
         ) from None
 
 
@@ -137,7 +138,9 @@ class TableReader:
 
     def _integer_bounds(self) -> Iterator[bytes]:
         (key,) = self._job.key
-        low, high, count = self._connection.execute(f"SELECT min({key}), max({key}), count(*) {self._job.origin}").fetchone()
+        low, high, count = self._connection.execute(
+            f"SELECT min({key}), max({key}), count(*) {self._job.origin}"
+        ).fetchone()
         while count and low < high:
             low += max(1, (high - low + 1) * self._rows // count)
             if low < high:
@@ -165,7 +168,9 @@ class TableReader:
             self._rows = min(_MOST_ROWS, max(1, _BATCH_BYTES * rows // size))
         return found
 
-    def _whole(self, job: RangeJob, first: RangeRows, read: Callable[[RangeJob], RangeRows]) -> Iterator[RowBatch]:
+    def _whole(
+        self, job: RangeJob, first: RangeRows, read: Callable[[RangeJob], RangeRows]
+    ) -> Iterator[RowBatch]:
         """Yield a range's batches, those left when its bytes ran out too."""
         found = self._measured(first)
         yield from found.batches
@@ -197,6 +202,8 @@ class TableReader:
             for _, future in waiting:
                 future.cancel()
 
-    def _next(self, waiting: deque[tuple[RangeJob, Future[RangeRows]]], executor: Executor) -> Iterator[RowBatch]:
+    def _next(
+        self, waiting: deque[tuple[RangeJob, Future[RangeRows]]], executor: Executor
+    ) -> Iterator[RowBatch]:
         job, future = waiting.popleft()
         yield from self._whole(job, future.result(), lambda j: executor.submit(read_range, j).result())

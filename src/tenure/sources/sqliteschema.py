@@ -1,5 +1,7 @@
 """The schema of a SQLite database: its tables and keys, and everything a loader needs to build it again."""
 
+# ruff: noqa: S608 - names go through `quoted`, values are parameters
+
 import sqlite3
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -121,7 +123,9 @@ def read_structure(connection: sqlite3.Connection, tables: Mapping[str, str]) ->
     if _has(connection, "sqlite_sequence"):
         sequences = connection.execute("SELECT name, seq FROM main.sqlite_sequence ORDER BY rowid").fetchall()
     if _has(connection, "sqlite_stat1"):
-        statistics = connection.execute("SELECT tbl, idx, stat FROM main.sqlite_stat1 ORDER BY rowid").fetchall()
+        statistics = connection.execute(
+            "SELECT tbl, idx, stat FROM main.sqlite_stat1 ORDER BY rowid"
+        ).fetchall()
     return Structure(
         kind="sqlite",
         tables=dict(tables),
@@ -162,7 +166,9 @@ def _read_table(connection: sqlite3.Connection, name: str, shadow: bool, without
     primary = tuple(row[1] for row in sorted((r for r in found if r[5]), key=lambda row: row[5]))
     unique, has_own_index = _unique_indexes(connection, name)
     declared = {c.name: c.declared for c in columns}
-    alias = not without_rowid and len(primary) == 1 and declared[primary[0]] == "INTEGER" and not has_own_index
+    alias = (
+        not without_rowid and len(primary) == 1 and declared[primary[0]] == "INTEGER" and not has_own_index
+    )
     return Table(
         name=name,
         columns=columns,
@@ -191,7 +197,9 @@ def _unique_indexes(connection: sqlite3.Connection, table: str) -> tuple[tuple[f
     """Return the columns of complete unique indexes, and whether the primary key has an index of its own."""
     unique: list[frozenset[str]] = []
     own = False
-    for _, index, is_unique, origin, partial in connection.execute(f"PRAGMA main.index_list({quoted(table)})").fetchall():
+    for _, index, is_unique, origin, partial in connection.execute(
+        f"PRAGMA main.index_list({quoted(table)})"
+    ).fetchall():
         rows = connection.execute(f"PRAGMA main.index_xinfo({quoted(index)})").fetchall()
         for collation in (row[4] for row in rows):
             if collation is not None and collation.upper() not in _BUILT_IN_COLLATIONS:
@@ -212,5 +220,7 @@ def has_null(connection: sqlite3.Connection, table: Table, columns: tuple[str, .
     if not nullable or table.rowid is None or (table.alias and columns == table.primary):
         return False
     clause = " OR ".join(f"{quoted(c)} IS NULL" for c in nullable)
-    found = connection.execute(f"SELECT EXISTS (SELECT 1 FROM {quoted(table.name)} WHERE {clause})").fetchone()
+    found = connection.execute(
+        f"SELECT EXISTS (SELECT 1 FROM {quoted(table.name)} WHERE {clause})"
+    ).fetchone()
     return bool(found[0])

@@ -116,7 +116,10 @@ def _zone_offset(
 
 
 def _clock_time(
-    chars: NDArray[np.uint8], is_digit: NDArray[np.bool_], digits: NDArray[np.int64], lengths: NDArray[np.int64]
+    chars: NDArray[np.uint8],
+    is_digit: NDArray[np.bool_],
+    digits: NDArray[np.int64],
+    lengths: NDArray[np.int64],
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.bool_]]:
     """Read ``HH:MM[:SS[.fraction]]`` from column 11 on: seconds of the day, the column after it, whether readable."""
     hour, minute = _number(digits, 11, 13), _number(digits, 14, 16)

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
-from support.memsink import MemorySink
 
+from support.memsink import MemorySink
 from tenure.domain.errors import TamperedError, UnsupportedFormatError
 from tenure.repository import rows, tablereader
 from tenure.repository.layering import TableSettings, kept_bits, next_layer

@@ -1,4 +1,3 @@
-import os
 from pathlib import Path
 
 import numpy as np
@@ -66,7 +65,7 @@ def test_a_cache_finds_what_was_written_and_nothing_else(tmp_path: Path) -> None
     assert (changed == found[:-50]).all()
     assert len(cache.deleted) == 3
     cache.close()
-    assert os.listdir(tmp_path) == ["cache"]
+    assert [found.name for found in tmp_path.iterdir()] == ["cache"]
     assert path.stat().st_mode & 0o077 == 0
 
 

@@ -1,6 +1,7 @@
 import numpy as np
 import pyarrow as pa
 import pytest
+import xxhash
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -59,8 +60,6 @@ def test_mixing_follows_the_documented_function() -> None:
 
 
 def test_row_hashes_are_xxh3_of_the_line_and_their_sum_has_no_order() -> None:
-    import xxhash
-
     batch = rows.batch_of(b"a\t1\nb\t2\n\n")
     hashes = rows.row_hashes(batch, 7)
     whole = [xxhash.xxh3_128_intdigest(line, 7) for line in (b"a\t1", b"b\t2", b"")]

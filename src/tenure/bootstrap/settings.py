@@ -1,0 +1,231 @@
+"""``tenure.yaml``: read once, checked whole, every mistake named with what was probably meant."""
+
+import difflib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from tenure.domain.catalogue import (
+    Catalogue,
+    ColumnClass,
+    DataSet,
+    DataSetKind,
+    Link,
+    Orphan,
+    Source,
+    SourceKind,
+)
+from tenure.domain.errors import ConfigError
+
+FILE_NAME = "tenure.yaml"
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class RepositorySettings(_Strict):
+    """Where the repository lies and whom this installation trusts. `id`, `purge_key`: hex, written by init."""
+
+    id: str = Field(pattern="^[0-9a-f]{32}$")
+    purge_key: str = Field(pattern="^[0-9a-f]{64}$")
+    least_epoch: int = Field(default=1, ge=1)
+    object_store: str
+    key_stores: dict[str, str] = Field(min_length=1)
+
+
+class LinkSettings(_Strict):
+    """A reference to the key of another data set."""
+
+    to: str
+    by: list[str] = Field(min_length=1)
+    columns: list[str] = []
+    orphan: Orphan = Orphan.STUB
+
+
+class DataSetSettings(_Strict):
+    """A data set; see `domain.catalogue.DataSet`."""
+
+    table: str = ""
+    files: str = ""
+    sidecar: str = ""
+    key: list[str] = []
+    subjects: dict[str, str] = {}
+    starting_points: dict[str, str] = {}
+    attributes: dict[str, str] = {}
+    columns: dict[str, list[ColumnClass]] = {}
+    links: list[LinkSettings] = []
+
+
+class SourceSettings(_Strict):
+    """A source; `path` relative to the configuration file."""
+
+    kind: SourceKind
+    path: str
+    time_zone: str = "UTC"
+    data_sets: dict[str, DataSetSettings] = {}
+    also_held_in: list[str] = []
+
+
+class ObjectiveSettings(_Strict):
+    """What drills measure against."""
+
+    restore_minutes: float | None = Field(default=None, gt=0)
+    age_hours: float | None = Field(default=None, gt=0)
+
+
+class KeepSettings(_Strict):
+    """Rotation of snapshots."""
+
+    last: int = Field(default=3, ge=1)
+    daily: int = Field(default=7, ge=0)
+    weekly: int = Field(default=5, ge=0)
+    monthly: int = Field(default=12, ge=0)
+    yearly: int = Field(default=3, ge=0)
+
+
+class IssuerSettings(_Strict):
+    """Who stands behind certificates."""
+
+    organisation: str = "(organisation not set)"
+    contact: str = ""
+    complaints_to: str = ""
+
+
+class Settings(BaseSettings):
+    """The whole configuration. A value can be overridden by the environment: ``TENURE_STATE=/var/lib/tenure``."""
+
+    model_config = SettingsConfigDict(
+        extra="forbid", env_prefix="TENURE_", env_nested_delimiter="__", env_ignore_empty=True
+    )
+
+    version: int = Field(default=1, ge=1, le=1)
+    installation: str = "tenure"
+    officer: str = "operator"
+    issuer: IssuerSettings = IssuerSettings()
+    repository: RepositorySettings
+    keys: str = "keys"
+    state: str = "state"
+    rules: str = "retention_rules"
+    scratch: str = ""
+    session_hours: float = Field(default=24, gt=0)
+    sources: dict[str, SourceSettings] = {}
+    objectives: dict[str, ObjectiveSettings] = {}
+    keep: KeepSettings = KeepSettings()
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],  # noqa: ARG003 - the base's signature
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Let the environment win over the file."""
+        return (env_settings, init_settings)
+
+
+def read(path: Path) -> Settings:
+    """Return the configuration in a file.
+
+    Raises:
+        ConfigError: It is missing, no YAML, or says something unknown; the message lists every mistake.
+    """
+    try:
+        loaded = yaml.safe_load(path.read_text("utf-8"))
+    except FileNotFoundError as e:
+        raise ConfigError(
+            f"there is no {path}", hint="run `tenure init`, or name the file with --config"
+        ) from e
+    except (OSError, UnicodeDecodeError) as e:
+        raise ConfigError(f"{path} cannot be read: {e}") from e
+    except yaml.YAMLError as e:
+        mark = getattr(e, "problem_mark", None)
+        where = f":{mark.line + 1}" if mark else ""
+        raise ConfigError(f"{path}{where} is not YAML: {getattr(e, 'problem', e)}") from e
+    if not isinstance(loaded, Mapping):
+        raise ConfigError(f"{path} holds no settings", hint="run `tenure init` for a commented example")
+    try:
+        return Settings(**{str(k): v for k, v in loaded.items()})
+    except ValidationError as e:
+        raise ConfigError(f"{path} cannot be used:\n" + "\n".join(_sentence(x) for x in e.errors())) from e
+
+
+def catalogue_of(settings: Settings, root: Path) -> Catalogue:
+    """Return the catalogue; relative paths are meant from `root`.
+
+    Raises:
+        ConfigError: Two sources have a data set of one name, or a link leads nowhere.
+    """
+    sources = {name: _source(name, s, root) for name, s in settings.sources.items()}
+    owners: dict[str, str] = {}
+    for source in sources.values():
+        for data_set in source.data_sets:
+            other = owners.setdefault(data_set, source.name)
+            if other != source.name:
+                raise ConfigError(
+                    f"data set {data_set!r} stands in sources {other!r} and {source.name!r}; names are unique"
+                )
+    for source in sources.values():
+        for data_set, found in source.data_sets.items():
+            for link in found.links:
+                if link.to not in owners:
+                    raise ConfigError(
+                        f"data set {data_set!r} links to {link.to!r}, which is no data set{_near(link.to, owners)}"
+                    )
+    return Catalogue(sources=sources)
+
+
+def _source(name: str, s: SourceSettings, root: Path) -> Source:
+    return Source(
+        name=name,
+        kind=s.kind,
+        path=str((root / Path(s.path).expanduser()).absolute()),
+        time_zone=s.time_zone,
+        data_sets={d: _data_set(d, name, s.kind, found) for d, found in s.data_sets.items()},
+        also_held_in=tuple(s.also_held_in),
+    )
+
+
+def _data_set(name: str, source: str, kind: SourceKind, s: DataSetSettings) -> DataSet:
+    recordings = kind is SourceKind.FOLDER
+    return DataSet(
+        name=name,
+        source=source,
+        kind=DataSetKind.RECORDINGS if recordings else DataSetKind.TABLE,
+        table="" if recordings else s.table or name,
+        files=s.files or "**/*" if recordings else "",
+        sidecar=s.sidecar,
+        key=tuple(s.key),
+        subjects=s.subjects,
+        starting_points=s.starting_points,
+        attributes=s.attributes,
+        columns={c: frozenset(classes) for c, classes in s.columns.items()},
+        links=tuple(
+            Link(to=link.to, by=tuple(link.by), columns=tuple(link.columns), orphan=link.orphan)
+            for link in s.links
+        ),
+    )
+
+
+def _sentence(error: Any) -> str:
+    place = ".".join(str(p) for p in error["loc"])
+    if error["type"] != "extra_forbidden":
+        return f"  {place}: {error['msg']}"
+    last = str(error["loc"][-1])
+    return f"  {place}: there is no such setting{_near(last, _known())}"
+
+
+def _known() -> list[str]:
+    models: list[type[BaseModel]] = [Settings, *_Strict.__subclasses__()]
+    return sorted({field for model in models for field in model.model_fields})
+
+
+def _near(word: str, known: Any) -> str:
+    close = difflib.get_close_matches(word, list(known), n=1)
+    return f"; did you mean {close[0]!r}?" if close else ""

@@ -1,0 +1,184 @@
+"""Builds every object of an installation from its settings; nothing else in Tenure does."""
+
+import os
+from collections.abc import Callable, Mapping
+from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import timedelta
+from multiprocessing import get_context
+from pathlib import Path
+
+from tenure.bootstrap import keyfiles
+from tenure.bootstrap.settings import Settings, catalogue_of, read
+from tenure.control.database import ControlDatabase
+from tenure.crypto.signing import VerifyKey
+from tenure.domain.catalogue import Catalogue, Source, SourceKind
+from tenure.domain.clock import Clock
+from tenure.domain.errors import ConfigError
+from tenure.domain.progress import Progress
+from tenure.evidence.directory import EvidenceDirectory
+from tenure.evidence.views import Issuer
+from tenure.objectstore.base import ObjectStore
+from tenure.objectstore.file import FileStore
+from tenure.operations.installation import Installation, Objectives, Place, SourceAdapter
+from tenure.repository import repository
+from tenure.repository.headfile import HeadFile
+from tenure.repository.keystores import KeyStores, NamedStore
+from tenure.repository.pruning import KeepPolicy
+from tenure.repository.repository import Pins, Repository, Rights, Writer
+from tenure.sources.folder import FolderSource
+from tenure.sources.sqlite import SqliteSource
+
+PROCESS_POOL_BYTES = 64 * 1024 * 1024
+"""From this size of a database on, worker processes that read it are worth their start (about a second)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Machine:
+    """What differs between a user's terminal, a simulation and a test."""
+
+    clock: Clock
+    progress: Progress
+    passphrase: Callable[[], bytes] | None = None
+    cpus: int = os.cpu_count() or 1
+
+
+def build(config: Path, machine: Machine) -> Installation:
+    """Return the installation that a configuration file describes.
+
+    Raises:
+        ConfigError: The file, or something it names, cannot be used.
+    """
+    settings = read(config)
+    root = config.absolute().parent
+    catalogue = catalogue_of(settings, root)
+    place = _place(settings, root)
+    place.state.mkdir(parents=True, exist_ok=True, mode=0o700)
+    pins = Pins(
+        repository=bytes.fromhex(settings.repository.id),
+        purge_key=VerifyKey(bytes.fromhex(settings.repository.purge_key)),
+        least_epoch=settings.repository.least_epoch,
+    )
+    stores = _Stores(settings, root, place, machine)
+    evidence_key = keyfiles.evidence(place.keys, pins.repository, machine.passphrase)
+    return Installation(
+        name=settings.installation,
+        place=place,
+        catalogue=catalogue,
+        sources=_sources(catalogue, place, machine),
+        clock=machine.clock,
+        progress=machine.progress,
+        executor=ThreadPoolExecutor(max_workers=machine.cpus, thread_name_prefix="tenure"),
+        control=ControlDatabase.open(f"sqlite:///{place.state / 'control.db'}"),
+        evidence=EvidenceDirectory(place.state / "evidence", evidence_key),
+        issuer=Issuer(**settings.issuer.model_dump()),
+        open_writing=lambda: stores.open(pins, Rights(writers=stores.writers(pins))),
+        open_reading=lambda: stores.open(pins, stores.all_rights(pins)),
+        admit=lambda source: stores.admit(pins, source),
+        evidence_key=evidence_key,
+        officer=settings.officer,
+        session=timedelta(hours=settings.session_hours),
+        objectives=_objectives(settings),
+        keep=KeepPolicy(**settings.keep.model_dump()),
+        settings_text=settings.model_dump_json(exclude={"repository": {"key_stores"}}).encode(),
+    )
+
+
+class _Stores:
+    """Opens a repository, each time with the rights asked for."""
+
+    def __init__(self, settings: Settings, root: Path, place: Place, machine: Machine) -> None:
+        self._settings = settings
+        self._root = root
+        self._place = place
+        self._machine = machine
+
+    def where(self) -> repository.Place:
+        """Return the repository's place."""
+        objects = open_store(self._settings.repository.object_store, self._root, self._machine.clock)
+        named = [
+            NamedStore(name=name, store=open_store(url, self._root, self._machine.clock))
+            for name, url in self._settings.repository.key_stores.items()
+        ]
+        memory = HeadFile(self._place.state / "head")
+        return repository.Place(objects=objects, key_stores=KeyStores(named), memory=memory)
+
+    def open(self, pins: Pins, rights: Rights) -> Repository:
+        """Open the repository."""
+        return Repository.open(self.where(), pins, rights)
+
+    def writers(self, pins: Pins) -> Mapping[str, Writer]:
+        """Return the writers whose key files are here."""
+        return keyfiles.writers(self._place.keys, pins.repository, self._machine.passphrase)
+
+    def all_rights(self, pins: Pins) -> Rights:
+        """Return everything this process was given."""
+        return Rights(
+            writers=self.writers(pins),
+            unwrapper=keyfiles.readers(self._place.keys, pins.repository, self._machine.passphrase),
+            purge=keyfiles.purge(self._place.keys, pins.repository, self._machine.passphrase),
+        )
+
+    def admit(self, pins: Pins, source: str) -> Writer:
+        """Admit a source's writer and keep its key file."""
+        opened = self.open(pins, self.all_rights(pins))
+        writer = opened.admit(source)
+        keyfiles.keep_writer(self._place.keys, opened.id, writer, self._machine.clock.now())
+        return writer
+
+
+def open_store(url: str, root: Path, clock: Clock) -> ObjectStore:
+    """Return the object store of a URL; ``file:`` is the one kind of this version.
+
+    Raises:
+        ConfigError: Another kind.
+        StoreUnavailableError: The folder is not there.
+    """
+    kind, _, rest = url.partition(":")
+    if kind != "file" or not rest:
+        raise ConfigError(f"{url!r} is no object store", hint="write file:FOLDER")
+    return FileStore(root / rest.removeprefix("//"), clock)
+
+
+def create_store(url: str, root: Path, clock: Clock) -> ObjectStore:
+    """Make the folder of a ``file:`` store."""
+    return FileStore.create(root / url.partition(":")[2].removeprefix("//"), clock)
+
+
+def _place(settings: Settings, root: Path) -> Place:
+    state = root / settings.state
+    return Place(
+        root=root,
+        state=state,
+        keys=root / settings.keys,
+        rules=root / settings.rules,
+        scratch=root / settings.scratch if settings.scratch else state / "scratch",
+    )
+
+
+def _sources(catalogue: Catalogue, place: Place, machine: Machine) -> dict[str, SourceAdapter]:
+    return {name: _adapter(source, place, machine) for name, source in catalogue.sources.items()}
+
+
+def _adapter(source: Source, place: Place, machine: Machine) -> SourceAdapter:
+    if source.kind is SourceKind.FOLDER:
+        return FolderSource(source, clock=machine.clock)
+    return SqliteSource(source, scratch=place.scratch, clock=machine.clock, workers=_workers(source, machine))
+
+
+def _workers(source: Source, machine: Machine) -> Executor | None:
+    path = Path(source.path)
+    if machine.cpus < 2 or not path.is_file() or path.stat().st_size < PROCESS_POOL_BYTES:
+        return None
+    # "forkserver": a fork of this process would copy its threads' locks in whatever state they are.
+    return ProcessPoolExecutor(max_workers=machine.cpus, mp_context=get_context("forkserver"))
+
+
+def _objectives(settings: Settings) -> dict[str, Objectives]:
+    return {
+        name: Objectives(
+            restore=timedelta(minutes=o.restore_minutes) if o.restore_minutes else None,
+            age=timedelta(hours=o.age_hours) if o.age_hours else None,
+        )
+        for name, o in settings.objectives.items()
+    }

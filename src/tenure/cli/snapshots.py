@@ -1,0 +1,202 @@
+"""init, snapshot, snapshots, show, restore."""
+
+import getpass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import click
+
+from tenure.bootstrap.init import init as make
+from tenure.cli.frame import INCOMPLETE, Frame, common, number, size
+from tenure.domain.errors import ConfigError
+from tenure.operations import restore as restoring
+from tenure.operations import snapshot as taking
+from tenure.operations.restore import Part
+from tenure.repository.state import State
+
+
+@click.command()
+@click.argument("folder", type=click.Path(path_type=Path, file_okay=False), default=Path())
+@common
+def init(frame: Frame, folder: Path) -> int:
+    """Make keys, a repository, a commented tenure.yaml and starter rules in FOLDER (default: here)."""
+    made = make(folder, clock=frame.clock, name=folder.absolute().name or "tenure", officer=getpass.getuser())
+    frame.say(
+        f"Made [bold]{made.config}[/], a repository, two key stores, keys, and {made.rules} starter rules."
+    )
+    frame.say(
+        f"[bold yellow]Take {made.recovery} off this machine now[/]: without it a lost disk is a lost repository."
+    )
+    frame.say("One-person mode: you approve your own deletions. Every certificate will say so.")
+    frame.say(f"Next: name a source in {made.config}, then run [bold]tenure snapshot[/].")
+    frame.document({"config": made.config, "recovery_key": made.recovery, "rules": made.rules})
+    return 0
+
+
+@click.command()
+@click.argument("sources", nargs=-1)
+@common
+def snapshot(frame: Frame, sources: tuple[str, ...]) -> int:
+    """Take snapshots of SOURCES now (default: all)."""
+    with frame.installation() as installation:
+        taken = taking.take(installation, sources)
+    rows = []
+    for t in taken:
+        redacted = sum(t.redacted.values())
+        rows.append(
+            [str(t.number), t.source, number(t.records), size(t.plain), size(t.stored), number(redacted)]
+        )
+    frame.table(
+        "", ["snapshot", "source", "records", "size", "added", "redacted"], rows, numbers=(0, 2, 3, 4, 5)
+    )
+    for t in taken:
+        for finding in t.findings:
+            frame.say(f"[yellow]{t.source}: {finding.reason}[/]: {finding.where!r}")
+        likely = sum(t.likely.values())
+        if likely:
+            frame.say(
+                f"{t.source}: {likely} findings look like card data and were left; see `tenure cards scan`"
+            )
+    frame.document(
+        {
+            "snapshots": [
+                {
+                    "number": t.number,
+                    "source": t.source,
+                    "taken_at": t.taken_at.isoformat(),
+                    "records": t.records,
+                    "bytes": t.plain,
+                    "added_bytes": t.stored,
+                    "redacted": t.redacted,
+                    "likely_card_data": t.likely,
+                    "findings": [f.reason for f in t.findings],
+                }
+                for t in taken
+            ]
+        }
+    )
+    return INCOMPLETE if any(t.findings for t in taken) else 0
+
+
+@click.command()
+@click.argument("source", required=False)
+@common
+def snapshots(frame: Frame, source: str | None) -> int:
+    """List snapshots, of SOURCE or of all."""
+    with frame.installation() as installation:
+        state = installation.open_writing().state
+    if source is not None and source not in installation.catalogue.sources and not state.snapshots_of(source):
+        known = ", ".join(sorted(installation.catalogue.sources)) or "none"
+        raise ConfigError(f"there is no source {source!r}", hint=f"configured are: {known}")
+    found = state.snapshots_of(source)
+    rows = [
+        [str(s.number), s.entry.source, _when(s.entry.taken_at), number(s.entry.rows), size(s.entry.plain)]
+        for s in found
+    ]
+    frame.table("", ["snapshot", "source", "taken", "records", "size"], rows, numbers=(0, 3, 4))
+    if not found:
+        frame.say("There is no snapshot yet. Run [bold]tenure snapshot[/].")
+    frame.document(
+        {
+            "snapshots": [
+                {
+                    "number": s.number,
+                    "source": s.entry.source,
+                    "taken_at": datetime.fromtimestamp(s.entry.taken_at, UTC).isoformat(),
+                    "records": s.entry.rows,
+                    "bytes": s.entry.plain,
+                }
+                for s in found
+            ]
+        }
+    )
+    return 0
+
+
+@click.command()
+@click.argument("snapshot", type=int)
+@common
+def show(frame: Frame, snapshot: int) -> int:
+    """Show what is in SNAPSHOT."""
+    with frame.installation() as installation:
+        repository = installation.open_writing()
+        manifest = repository.manifest(repository.snapshot(snapshot))
+    rows = [
+        [name, line.kind, number(line.records), size(line.plain), number(manifest.redacted.get(name, 0))]
+        for name, line in manifest.data_sets.items()
+    ]
+    frame.say(
+        f"Snapshot {snapshot} of [bold]{manifest.source}[/], taken {_when(manifest.taken_at)} by {manifest.tool}"
+    )
+    frame.table("", ["data set", "kind", "records", "size", "redacted"], rows, numbers=(2, 3, 4))
+    if manifest.left_out:
+        frame.say(f"{manifest.left_out} records changed or vanished while they were read and are not in it")
+    frame.document(
+        {
+            "snapshot": snapshot,
+            "source": manifest.source,
+            "taken_at": datetime.fromtimestamp(manifest.taken_at, UTC).isoformat(),
+            "data_sets": {
+                n: {"kind": d.kind, "records": d.records, "bytes": d.plain}
+                for n, d in manifest.data_sets.items()
+            },
+            "redacted": manifest.redacted,
+            "left_out": manifest.left_out,
+        }
+    )
+    return 0
+
+
+@click.command()
+@click.argument("snapshot")
+@click.option(
+    "--to", "target", type=click.Path(path_type=Path), required=True, help="A place that does not exist yet."
+)
+@click.option("--data-set", default="", help="Only this data set.")
+@click.option("--subject", default="", help="Only records about one subject: customer=1234")
+@click.option("--record", default="", help="Only the record with this key.")
+@common
+def restore(frame: Frame, snapshot: str, target: Path, data_set: str, subject: str, record: str) -> int:
+    """Restore SNAPSHOT (a number, or a source's name for its newest) to a new place."""
+    kind, _, value = subject.partition("=")
+    if subject and not value:
+        raise click.UsageError("--subject is written KIND=ID, for example customer=1234")
+    with frame.installation() as installation:
+        chosen = _number(installation.open_writing().state, snapshot)
+        part = Part(data_set=data_set, subject=(kind, value) if subject else None, record=record.encode())
+        done = restoring.restore(installation, chosen, target, part)
+    frame.say(
+        f"Restored {number(done.records)} records ({size(done.plain)}) of snapshot {chosen} to [bold]{target}[/]."
+    )
+    if done.forgotten:
+        entries = sorted({n for b in done.balances.values() for n in b.by_entry if n})
+        frame.say(f"{number(done.forgotten)} records of it were forgotten since (ledger entries {entries}).")
+    frame.document(
+        {
+            "snapshot": chosen,
+            "target": target,
+            "records": done.records,
+            "bytes": done.plain,
+            "forgotten": done.forgotten,
+            "data_sets": {
+                n: {"records": b.records, "forgotten": b.forgotten} for n, b in done.balances.items()
+            },
+        }
+    )
+    return 0
+
+
+def _number(state: State, word: str) -> int:
+    if word.isdecimal():
+        return int(word)
+    found = state.snapshots_of(word)
+    if not found:
+        raise ConfigError(f"there is no snapshot of {word!r}", hint="`tenure snapshots` lists them")
+    return int(found[-1].number)
+
+
+def _when(at: float) -> str:
+    return f"{datetime.fromtimestamp(at, UTC):%Y-%m-%d %H:%M} UTC"
+
+
+COMMANDS = (init, snapshot, snapshots, show, restore)

@@ -1,0 +1,114 @@
+"""What every operation is given: one installation, its parts built by wiring and by nobody else."""
+
+import fcntl
+import os
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Executor
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import timedelta
+from pathlib import Path
+from typing import Protocol
+
+from tenure.control.database import ControlDatabase
+from tenure.crypto.signing import SigningKey
+from tenure.domain.catalogue import Catalogue
+from tenure.domain.clock import Clock
+from tenure.domain.errors import LeasedError
+from tenure.domain.progress import Progress
+from tenure.evidence.directory import EvidenceDirectory
+from tenure.evidence.views import Issuer
+from tenure.repository.pruning import KeepPolicy
+from tenure.repository.repository import Repository, Writer
+from tenure.sources.base import LiveStore, Loader, Lookups, View
+
+
+class SourceAdapter(Protocol):
+    """One source: its view, its live side, and a loader for its snapshots."""
+
+    def begin(self, lookups: Lookups = ...) -> View:
+        """Take a consistent view."""
+        ...
+
+    def live(self) -> LiveStore:
+        """Return the live side."""
+        ...
+
+    def loader(self) -> Loader:
+        """Return a loader."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Objectives:
+    """What a source's drill is measured against; None: no objective set."""
+
+    restore: timedelta | None = None  # RTO
+    age: timedelta | None = None  # RPO
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """Directories of an installation."""
+
+    root: Path
+    state: Path
+    keys: Path
+    rules: Path
+    scratch: Path
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Installation:
+    """One installation, as a process sees it.
+
+    `open_writing` opens the repository with writers' keys only; `open_reading` with the reading key, and the purge
+    key where this process has it. `officer`: who is at the keyboard, as evidence names them.
+    """
+
+    name: str
+    place: Place
+    catalogue: Catalogue
+    sources: Mapping[str, SourceAdapter]
+    clock: Clock
+    progress: Progress
+    executor: Executor
+    control: ControlDatabase
+    evidence: EvidenceDirectory
+    issuer: Issuer
+    open_writing: Callable[[], Repository]
+    open_reading: Callable[[], Repository]
+    admit: Callable[[str], Writer]
+    evidence_key: SigningKey = field(repr=False)
+    officer: str = "operator"
+    session: timedelta = timedelta(hours=24)
+    objectives: Mapping[str, Objectives] = field(default_factory=dict)
+    keep: KeepPolicy = field(default_factory=KeepPolicy)
+    one_person: bool = True
+    settings_text: bytes = b"{}"
+
+    def close(self) -> None:
+        """Let go of threads and of the control database; what runs is waited for."""
+        self.executor.shutdown(wait=True, cancel_futures=True)
+        self.control.close()
+
+    @contextmanager
+    def alone(self, what: str) -> Iterator[None]:
+        """Hold the lock of `what` ("snapshot-crm", "forgetting") on this machine; a dead process holds none.
+
+        Raises:
+            LeasedError: Another process holds it.
+        """
+        path = self.place.state / "locks" / f"{what}.lock"
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        with path.open("a+", encoding="ascii") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as e:
+                lock.seek(0)
+                holder = lock.read().strip() or "unknown"
+                raise LeasedError(f"another run is at work on this ({what}, process {holder})") from e
+            lock.truncate(0)
+            lock.write(str(os.getpid()))
+            lock.flush()
+            yield

@@ -1,0 +1,262 @@
+"""Take a snapshot of sources: view, batches, redaction in flight, cohorts, chunks, commit.
+
+Sources of one run form a group: databases first, recordings after them, so no row lacks its recording. A snapshot
+that a forgetting overtook starts over; one whose counts do not add up is not committed.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+
+import msgspec
+
+import tenure
+from tenure.cards.findings import DETECTOR_VERSION
+from tenure.control.processes import this_process
+from tenure.control.runs import RunOutcome, Runs
+from tenure.crypto.hashing import random_bytes
+from tenure.domain.catalogue import DataSetKind, SourceKind
+from tenure.domain.errors import ConfigError, IncompleteSnapshotError, LeasedError, TenureError
+from tenure.operations.cohorts import cohorts_of
+from tenure.operations.inforce import rules_in_force
+from tenure.operations.installation import Installation
+from tenure.operations.redaction import Redactor
+from tenure.operations.rowcaches import RowCaches
+from tenure.repository import layouts
+from tenure.repository.layering import Changes, TableSettings
+from tenure.repository.layouts import Expressions
+from tenure.repository.repository import Repository
+from tenure.repository.session import Outcome, OvertakenError, Session
+from tenure.repository.tablewriter import TableWriter
+from tenure.sources.base import Finding, Lookups, RowLayout, View
+
+TRIES = 3
+"""How often a snapshot starts over before it gives up: forgettings are rare and short."""
+
+DATABASES = frozenset({SourceKind.SQLITE})
+
+
+@dataclass(slots=True, kw_only=True)
+class Taken:
+    """A committed snapshot. `plain`: bytes of the source; `stored`: bytes added to the repository."""
+
+    source: str
+    number: int
+    taken_at: datetime
+    records: int = 0
+    plain: int = 0
+    stored: int = 0
+    chunks: int = 0
+    redacted: dict[str, int] = field(default_factory=dict)
+    likely: dict[str, int] = field(default_factory=dict)
+    changes: dict[str, Changes] = field(default_factory=dict)
+    findings: list[Finding] = field(default_factory=list)
+
+
+def take(installation: Installation, sources: Sequence[str] = ()) -> list[Taken]:
+    """Snapshot these sources, or all; return what was committed.
+
+    Raises:
+        ConfigError: No source, or one of an unknown name.
+        TenureError: One failed; those before it are committed and stay.
+    """
+    names = _ordered(installation, sources)
+    group = random_bytes(16)
+    taken: list[Taken] = []
+    views: dict[str, View] = {}
+    try:
+        for name in names:
+            with installation.alone(f"snapshot-{name}"):
+                taken.append(_recorded(installation, name, group, views))
+    finally:
+        for view in views.values():
+            view.close()
+    return taken
+
+
+def _ordered(installation: Installation, sources: Sequence[str]) -> list[str]:
+    known = installation.catalogue.sources
+    if not known:
+        raise ConfigError(
+            "no source is configured", hint="name a database or a folder under `sources` in tenure.yaml"
+        )
+    for name in sources:
+        if name not in known:
+            raise ConfigError(
+                f"there is no source {name!r}", hint=f"configured are: {', '.join(sorted(known))}"
+            )
+    chosen = list(sources) or list(known)
+    return sorted(chosen, key=lambda n: (known[n].kind not in DATABASES, n))
+
+
+def _recorded(installation: Installation, name: str, group: bytes, views: dict[str, View]) -> Taken:
+    """Run one snapshot and record the run, whatever becomes of it."""
+    runs = Runs(installation.control)
+    run = runs.begin("snapshot", source=name, at=installation.clock.now(), process=this_process())
+    try:
+        taken = _with_retries(installation, name, group, views)
+    except BaseException as e:
+        code = e.exit_code if isinstance(e, TenureError) else 130 if isinstance(e, KeyboardInterrupt) else 1
+        message = str(e) if isinstance(e, TenureError) else type(e).__name__
+        runs.end(run, outcome=RunOutcome.FAILED, at=installation.clock.now(), exit_code=code, error=message)
+        raise
+    counts = {
+        "snapshot": taken.number,
+        "records": taken.records,
+        "plain": taken.plain,
+        "stored": taken.stored,
+    }
+    outcome = RunOutcome.INCOMPLETE if taken.findings else RunOutcome.DONE
+    runs.end(
+        run, outcome=outcome, at=installation.clock.now(), exit_code=3 if taken.findings else 0, counts=counts
+    )
+    return taken
+
+
+def _with_retries(installation: Installation, name: str, group: bytes, views: dict[str, View]) -> Taken:
+    for attempt in range(TRIES):
+        try:
+            return _Run(installation, name, group, views).take()
+        except OvertakenError:
+            if attempt == TRIES - 1:
+                raise
+    raise LeasedError(f"source {name!r} was overtaken by purges {TRIES} times")
+
+
+class _Run:
+    """One try at one source."""
+
+    def __init__(self, installation: Installation, name: str, group: bytes, views: dict[str, View]) -> None:
+        self._in = installation
+        self._name = name
+        self._group = group
+        self._views = views
+        self._source = installation.catalogue.sources[name]
+        self._repository: Repository = installation.open_writing()
+        self._rules, self._rules_hash = rules_in_force(self._repository)
+        self._redactor = Redactor(self._rules, installation.catalogue)
+
+    def take(self) -> Taken:
+        """Begin, read, write, commit."""
+        if self._name not in self._repository.rights.writers:
+            self._in.admit(self._name)
+            self._repository = self._in.open_writing()
+        seconds = int(self._in.session.total_seconds())
+        session = self._repository.begin(self._name, self._in.executor, expires=seconds, alone=True)
+        try:
+            return self._take(session)
+        except BaseException as e:
+            session.abandon(type(e).__name__)
+            raise
+
+    def _take(self, session: Session) -> Taken:
+        # The view is taken after the session began: whatever was deleted before `begin` is not in it.
+        old = self._views.pop(self._name, None)
+        if old is not None:
+            old.close()
+        view = self._views[self._name] = self._in.sources[self._name].begin(self._lookups())
+        taken = Taken(source=self._name, number=0, taken_at=view.taken_at)
+        caches = RowCaches(self._in, self._repository, session)
+        for data_set in view.data_sets():
+            self._data_set(session, view, data_set, caches, taken)
+        taken.findings += view.findings
+        structure = view.structure()
+        outcome = Outcome(
+            group=self._group,
+            taken_at=view.taken_at.timestamp(),
+            tool=f"tenure {tenure.__version__}",
+            catalogue=msgspec.json.encode(self._source),
+            settings=self._in.settings_text,
+            detector=DETECTOR_VERSION,
+            rules=bytes.fromhex(self._rules_hash),
+            structure=session.add_structure(structure) if structure else b"",
+            redacted=taken.redacted,
+            quarantined={},
+            left_out=len(taken.findings),
+        )
+        before = session.chunks
+        taken.number = session.commit(outcome)
+        taken.chunks, taken.stored = before.stored_chunks, before.bytes_put
+        caches.keep(taken.number)
+        return taken
+
+    def _data_set(self, session: Session, view: View, data_set: str, caches: RowCaches, taken: Taken) -> None:
+        declared = self._source.data_sets.get(data_set)
+        if declared is not None and declared.kind is DataSetKind.RECORDINGS:
+            self._recordings(session, view, data_set, taken)
+        else:
+            self._table(session, view, data_set, caches, taken)
+
+    def _table(self, session: Session, view: View, data_set: str, caches: RowCaches, taken: Taken) -> None:
+        layout = view.layout(data_set)
+        total = view.count(data_set)
+        settings = self._settings(session, data_set, layout)
+        base = session.base_trees(data_set) if session.base_layout(data_set) == layout else {}
+        writer = TableWriter(session.chunks, caches.open(data_set, settings, layout), base, settings)
+        task = self._in.progress.begin(f"{self._name}: {data_set}", total=total, unit="rows")
+        redact = self._redactor.for_table(data_set, layout)
+        for batch in view.rows(data_set):
+            clean = redact(batch)
+            codes, cohorts = cohorts_of(clean, data_set, self._rules)
+            writer.feed(clean, codes, cohorts)
+            task.advance(len(clean))
+        result = writer.end()
+        task.end()
+        if result.rows != total:
+            raise IncompleteSnapshotError(
+                f"data set {data_set!r} has {total} rows, and {result.rows} were read; nothing was committed",
+                hint="run the snapshot again; if it stays so, check the database with its own tools",
+            )
+        session.add_table(data_set, layout, result.trees, plain=result.bytes)
+        caches.add(data_set, settings, layout, result.cache)
+        taken.records += result.rows
+        taken.plain += result.bytes
+        taken.changes[data_set] = result.changes
+        self._count(redact.numbers + redact.codes, redact.likely, data_set, taken)
+
+    def _recordings(self, session: Session, view: View, data_set: str, taken: Taken) -> None:
+        task = self._in.progress.begin(f"{self._name}: {data_set}", total=None, unit="bytes")
+        writer = session.media(data_set, open_recording=view.open, progress=task)
+        for batch in view.recordings(data_set):
+            codes, cohorts = cohorts_of(batch, data_set, self._rules)
+            writer.feed(batch, [cohorts[c] for c in codes.tolist()])
+        trees = writer.end()
+        task.end()
+        session.add_recordings(data_set, trees)
+        taken.records += writer.counts.records
+        taken.plain += writer.counts.plain
+        taken.findings += writer.counts.left_out
+        n = writer.counts
+        taken.changes[data_set] = Changes(new=n.records - n.unchanged)
+
+    def _settings(self, session: Session, data_set: str, layout: RowLayout) -> TableSettings:
+        keys = self._repository.keys_of(session.begin.writer)
+        declared = self._source.data_sets.get(data_set)
+        subjects = dict(declared.subjects) if declared is not None else {}
+        expressions = Expressions(layout=layout, subjects=subjects, zone=self._source.time_zone)
+        return TableSettings(
+            table=data_set,
+            key_cells=layout.key_cells,
+            identity_key=keys.identity,
+            mix_key=keys.mix,
+            row_seed=keys.row_seed,
+            cut_key=keys.cut,
+            subjects=tuple(sorted(subjects)),
+            expressions=layouts.encode(expressions),
+            detector=DETECTOR_VERSION,
+        )
+
+    def _lookups(self) -> Lookups:
+        """Return lookups into the databases of this run, for recordings whose facts stand in a row."""
+        found: dict[str, object] = {}
+        for name, view in self._views.items():
+            if self._in.catalogue.sources[name].kind in DATABASES:
+                found.update(view.lookups())  # type: ignore[attr-defined]
+        return found  # type: ignore[return-value]
+
+    @staticmethod
+    def _count(cut: int, likely: int, data_set: str, taken: Taken) -> None:
+        if cut:
+            taken.redacted[data_set] = cut
+        if likely:
+            taken.likely[data_set] = likely

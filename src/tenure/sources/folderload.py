@@ -1,0 +1,168 @@
+"""Writes recordings and sidecars into a new folder, which gets its name when it is whole."""
+
+import os
+import secrets
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+
+from tenure.domain.errors import ConfigError, IncompleteSnapshotError, IntegrityError, SourceError
+from tenure.domain.progress import Progress, ProgressTask
+from tenure.sources.base import Finding, Recording, RowBatch, RowLayout
+from tenure.sources.folderwalk import open_directory, parts_of
+
+
+class FolderLoader:
+    """Loads one snapshot into one new folder; see `Loader`."""
+
+    def __init__(self, *, live: Path | None = None) -> None:
+        """Take the live folder's path, so that nothing is restored into it."""
+        self._live = live
+        self.findings: list[Finding] = []
+        self._temporary: Path | None = None
+        self._root = -1
+        self._bar: ProgressTask | None = None
+
+    def begin(self, structure: bytes, target: Path, progress: Progress) -> None:
+        """Make an empty folder beside the target.
+
+        Raises:
+            ConfigError: Something is at the target, or it lies in the live folder.
+            IntegrityError: The structure is not that of a folder.
+        """
+        try:
+            kind = msgspec.json.decode(structure, type=dict[str, object]).get("kind")
+        except msgspec.MsgspecError as e:
+            raise IntegrityError("the structure of this snapshot cannot be read") from e
+        if kind != "folder":
+            raise IntegrityError("the structure of this snapshot is not that of a folder")
+        if self._live is not None and target.resolve().is_relative_to(self._live.resolve()):
+            raise ConfigError("the target is, or lies in, the live store", hint="restore to another path")
+        if os.path.lexists(target):
+            raise ConfigError(
+                f"{target.name} exists already at the target", hint="restore to a path where nothing is"
+            )
+        target.parent.mkdir(parents=True, exist_ok=True)
+        self._target = target
+        self._temporary = target.with_name(f".{target.name}.restoring-{secrets.token_hex(6)}")
+        self._temporary.mkdir(mode=0o700)
+        self._root = os.open(self._temporary, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        self._bar = progress.begin("write recordings", total=None, unit="bytes")
+
+    def rows(self, data_set: str, layout: RowLayout, batches: Iterator[RowBatch]) -> int:  # noqa: ARG002 - the port's names
+        """Refuse: a folder holds no rows.
+
+        Raises:
+            ConfigError: Always.
+        """
+        raise ConfigError(f"data set {data_set} has rows; a folder holds none")
+
+    def recording(self, recording: Recording, pieces: Iterator[bytes | memoryview]) -> None:
+        """Write one recording and its sidecar, byte-, mode- and mtime-exact.
+
+        Raises:
+            ConfigError: Its path leads out of the folder.
+            IncompleteSnapshotError: The pieces do not make up its size.
+            SourceError: It could not be written.
+        """
+        if self._root < 0:
+            raise RuntimeError("recordings are written between begin and end")
+        self._write(recording.path, pieces, recording.size, recording.mode, recording.mtime_ns)
+        if recording.sidecar is not None and recording.sidecar_path is not None:
+            text = recording.sidecar
+            self._write(
+                recording.sidecar_path,
+                iter([text]),
+                len(text),
+                recording.sidecar_mode,
+                recording.sidecar_mtime_ns,
+                again="same",
+            )
+
+    def _write(
+        self,
+        path: bytes,
+        pieces: Iterator[bytes | memoryview],
+        size: int,
+        mode: int,
+        mtime_ns: int,
+        again: str = "no",
+    ) -> None:
+        """Write one file; `again="same"`: it may be there already, as a sidecar that two recordings share."""
+        *directories, name = parts_of(path)
+        try:
+            directory = self._made(directories)
+            try:
+                flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+                descriptor = os.open(name, flags, 0o600, dir_fd=directory)
+            except FileExistsError:
+                if again == "same":
+                    return
+                raise
+            finally:
+                os.close(directory)
+            self._fill(descriptor, pieces, size, mode, mtime_ns)
+        except OSError as e:
+            raise SourceError(
+                "a recording could not be written", hint="check space and permissions at the target"
+            ) from e
+
+    def _fill(
+        self, descriptor: int, pieces: Iterator[bytes | memoryview], size: int, mode: int, mtime_ns: int
+    ) -> None:
+        written = 0
+        try:
+            for piece in pieces:
+                rest = memoryview(piece).cast("B")
+                while rest:
+                    count = os.write(descriptor, rest)
+                    rest, written = rest[count:], written + count
+                if self._bar is not None:
+                    self._bar.advance(len(piece))
+            os.fchmod(descriptor, mode)
+            os.utime(descriptor, ns=(mtime_ns, mtime_ns))
+        finally:
+            os.close(descriptor)
+        if written != size:
+            raise IncompleteSnapshotError(f"a recording of {size} bytes came as {written}")
+
+    def _made(self, directories: list[bytes]) -> int:
+        """Open a directory below the new folder, made where it is not there."""
+        try:
+            return open_directory(self._root, directories)
+        except FileNotFoundError:
+            parent = self._made(directories[:-1])
+        try:
+            os.mkdir(directories[-1], 0o700, dir_fd=parent)
+            return open_directory(parent, directories[-1:])
+        finally:
+            os.close(parent)
+
+    def end(self) -> None:
+        """Write everything to disk and give the folder its name.
+
+        Raises:
+            ConfigError: The target appeared meanwhile.
+        """
+        if self._temporary is None:
+            raise RuntimeError("nothing was begun")
+        os.sync()  # one call for all files; a sync for each of 100,000 would take minutes
+        if os.path.lexists(self._target):
+            self.abandon()
+            raise ConfigError(f"{self._target.name} appeared at the target during the restore")
+        self._temporary.rename(self._target)
+        self._temporary = None
+        self.abandon()
+
+    def abandon(self) -> None:
+        """Remove everything written so far; safe to call twice."""
+        if self._bar is not None:
+            self._bar.end()
+        if self._root >= 0:
+            os.close(self._root)
+            self._root = -1
+        if self._temporary is not None:
+            shutil.rmtree(self._temporary, ignore_errors=True)
+            self._temporary = None
