@@ -5,7 +5,6 @@ import sys
 import time
 from collections.abc import Callable
 from functools import partial
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np

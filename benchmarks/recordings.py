@@ -21,8 +21,7 @@ DECLARATION: dict[str, object] = {
     "kind": "folder",
     "time_zone": "Europe/Berlin",
     "data_sets": {
-        "recordings": {
-            "kind": "recordings",
+        "call_recordings": {
             "files": "**/*.wav",
             "sidecar": "{stem}.json",
             "subjects": {"customer": "sidecar.customer_id"},

@@ -33,7 +33,6 @@ DECLARATION: dict[str, object] = {
     "time_zone": "Europe/Berlin",
     "data_sets": {
         "interactions": {
-            "kind": "table",
             "table": "interactions",
             "subjects": {"customer": "customer_id"},
             "starting_points": {"call ended": "started_at"},

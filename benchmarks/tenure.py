@@ -11,6 +11,7 @@ import yaml
 from benchmarks.processes import Run, run, size_of
 
 COMMAND = Path(sys.executable).with_name("tenure")
+SOURCE = "bench"
 
 
 @dataclass(slots=True, kw_only=True)
@@ -21,33 +22,35 @@ class Tenure:
     source: Path
     declaration: dict[str, object]  # the source as `tenure.yaml` declares it, without its path
 
+    @property
+    def _config(self) -> Path:
+        return self.scratch / "tenure.yaml"
+
     def _call(self, *words: str) -> Run:
-        return run(
-            [str(COMMAND), *words, "--config", str(self.scratch / "tenure.yaml"), "--quiet"], cwd=self.scratch
-        )
+        return run([str(COMMAND), *words, "--config", str(self._config), "--quiet"], cwd=self.scratch)
 
     def begin(self) -> None:
-        """Make an empty repository and its keys, not timed."""
+        """Make an empty repository and its keys, and name the source; not timed."""
         shutil.rmtree(self.scratch, ignore_errors=True)
-        self.scratch.mkdir(parents=True)
-        config = {
-            "repository": f"file:{self.scratch / 'repository'}",
-            "sources": {"bench": {**self.declaration, "path": str(self.source)}},
-        }
-        (self.scratch / "tenure.yaml").write_text(yaml.safe_dump(config, sort_keys=False), encoding="utf-8")
-        self._call("init")
+        run([str(COMMAND), "init", str(self.scratch), "--quiet"])
+        config = yaml.safe_load(self._config.read_text(encoding="utf-8"))
+        config["sources"] = {SOURCE: {**self.declaration, "path": str(self.source)}}
+        self._config.write_text(yaml.safe_dump(config, sort_keys=False), encoding="utf-8")
 
     def snapshot(self) -> Run:
         """Take a snapshot."""
-        return self._call("snapshot", "bench")
+        return self._call("snapshot", SOURCE)
 
     def restore(self, to: Path) -> Run:
-        """Restore the newest snapshot into a folder."""
-        return self._call("restore", "latest", "--to", str(to))
+        """Restore the newest snapshot below a folder that is not there yet."""
+        if not self.source.is_file():
+            return self._call("restore", SOURCE, "--to", str(to))
+        to.mkdir()
+        return self._call("restore", SOURCE, "--to", str(to / self.source.name))
 
     def stored(self) -> int:
-        """Return the bytes of the repository, its key pages included."""
-        return size_of(self.scratch / "repository")
+        """Return the bytes of the repository and of both key stores."""
+        return sum(size_of(self.scratch / name) for name in ("repository", "key-store-1", "key-store-2"))
 
 
 def version() -> str:

@@ -98,6 +98,9 @@ def test_findings_are_in_order_and_do_not_overlap(text: str) -> None:
 @example(rows=[("\tcid 123", "\ncid 123")], written=Cells.CLASSED)
 @example(rows=[("4111 1111\r\n1111 1111", "\\n4111111111111111")], written=Cells.CLASSED)
 @example(rows=[("card 4222222222222", ""), ("x", "4222222222222")], written=Cells.CLASSED)
+@example(rows=[("x", "cid 123")], written=Cells.CLASSED)
+@example(rows=[("x", "card 4222222222222")], written=Cells.CLASSED)
+@example(rows=[("x", "4222222222222" + "." * 46 + "cardinal")], written=Cells.CLASSED)
 @example(rows=[("\u06644111 \u0661111 111\u0661 1111", "")], written=Cells.PLAIN)
 def test_the_prefilter_names_every_row_in_which_something_is_found(
     rows: list[tuple[str, str]], written: Cells

@@ -121,11 +121,22 @@ def init(folder: Path, *, clock: Clock, name: str, officer: str, sources: str = 
     marker, _ = repository.create(place, founding)
     found = marker.repository_id
     at = clock.now()
-    keyfiles.keep(keys, "epoch-1", KeyKind.READER, found, at, {"private": reader.raw})
-    keyfiles.keep(keys, "purge", KeyKind.PURGE, found, at, {"private": purge.raw})
-    keyfiles.keep(keys, "evidence", KeyKind.EVIDENCE, found, at, {"private": SigningKey.generate().raw})
+    keyfiles.keep(
+        keys, "epoch-1", kind=KeyKind.READER, repository=found, at=at, fields={"private": reader.raw}
+    )
+    keyfiles.keep(keys, "purge", kind=KeyKind.PURGE, repository=found, at=at, fields={"private": purge.raw})
+    keyfiles.keep(
+        keys,
+        "evidence",
+        kind=KeyKind.EVIDENCE,
+        repository=found,
+        at=at,
+        fields={"private": SigningKey.generate().raw},
+    )
     fields = {"private": recovery.raw, "purge_public": purge.public().raw}
-    recovery_file = keyfiles.keep(keys, "recovery", KeyKind.RECOVERY, found, at, fields)
+    recovery_file = keyfiles.keep(
+        keys, "recovery", kind=KeyKind.RECOVERY, repository=found, at=at, fields=fields
+    )
     config.write_text(
         TEMPLATE.format(
             name=name,

@@ -94,7 +94,7 @@ def keep_writer(folder: Path, repository: bytes, writer: Writer, at: datetime) -
 
 
 def keep(
-    folder: Path, name: str, kind: KeyKind, repository: bytes, at: datetime, fields: Mapping[str, bytes]
+    folder: Path, name: str, *, kind: KeyKind, repository: bytes, at: datetime, fields: Mapping[str, bytes]
 ) -> Path:
     """Write a key file ``<name>.key``; return its path."""
     path = folder / f"{name}.key"

@@ -182,12 +182,15 @@ def catalogue_of(settings: Settings, root: Path) -> Catalogue:
 
 
 def _source(name: str, s: SourceSettings, root: Path) -> Source:
+    declared = s.data_sets
+    if s.kind is SourceKind.FOLDER and not declared:
+        declared = {name: DataSetSettings()}  # a folder that nobody described is one set of recordings
     return Source(
         name=name,
         kind=s.kind,
         path=str((root / Path(s.path).expanduser()).absolute()),
         time_zone=s.time_zone,
-        data_sets={d: _data_set(d, name, s.kind, found) for d, found in s.data_sets.items()},
+        data_sets={d: _data_set(d, name, s.kind, found) for d, found in declared.items()},
         also_held_in=tuple(s.also_held_in),
     )
 

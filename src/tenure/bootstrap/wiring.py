@@ -72,7 +72,7 @@ def build(config: Path, machine: Machine) -> Installation:
         control=ControlDatabase.open(f"sqlite:///{place.state / 'control.db'}"),
         evidence=EvidenceDirectory(place.state / "evidence", evidence_key),
         issuer=Issuer(**settings.issuer.model_dump()),
-        open_writing=lambda: stores.open(pins, Rights(writers=stores.writers(pins))),
+        open_writing=lambda: stores.open_writing(pins),
         open_reading=lambda: stores.open(pins, stores.all_rights(pins)),
         admit=lambda source: stores.admit(pins, source),
         evidence_key=evidence_key,
@@ -106,6 +106,11 @@ class _Stores:
     def open(self, pins: Pins, rights: Rights) -> Repository:
         """Open the repository."""
         return Repository.open(self.where(), pins, rights)
+
+    def open_writing(self, pins: Pins) -> Repository:
+        """Open with writers' keys only; before the first writer is admitted, with whatever is here."""
+        writers = self.writers(pins)
+        return self.open(pins, Rights(writers=writers) if writers else self.all_rights(pins))
 
     def writers(self, pins: Pins) -> Mapping[str, Writer]:
         """Return the writers whose key files are here."""

@@ -173,11 +173,10 @@ def _named_otherwise(text: bytes, number: _Number) -> bool:
 
 
 def _spoken_of(text: bytes, start: int, end: int) -> bool:
-    # One more byte on either side, for a word is one only if no letter goes before or follows.
-    return bool(
-        words.context(text, max(0, _characters_before(text, start) - 1), start + 1)
-        or words.context(text, end - 1, _characters_after(text, end) + 1)
-    )
+    first, last = _characters_before(text, start), _characters_after(text, end)
+    before = text[first - 1 : start + 1] if first else b"\n" + text[: start + 1]
+    after = text[end - 1 : last + 1] if last < len(text) else text[end - 1 :] + b"\n"
+    return bool(words.context(before) or words.context(after))
 
 
 def _characters_before(text: bytes, at: int) -> int:

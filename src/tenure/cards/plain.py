@@ -46,6 +46,8 @@ def _by_lead(chars: dict[bytes, bytes]) -> bytes:
 
 DIGIT = b"(?:" + _by_lead(_DIGITS) + b")"
 """Pattern of one decimal digit outside ASCII, as UTF-8; understood by `re` and by hyperscan."""
+FIRST_BYTES = b"[" + _hexed(bytes(sorted({char[0] for char in _DIGITS}))) + b"]"
+"""Pattern of the first byte of such a digit."""
 ENTITY = b"(?:&(?:nbsp|#160|#xa0|ndash|#8211);|\\\\{1,2}u(?:00a0|2013))"
 """Pattern of a separator spelt in ASCII, in a cell or in row text (which doubles backslashes)."""
 

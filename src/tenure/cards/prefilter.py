@@ -15,12 +15,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tenure.cards import brands, words
-from tenure.cards.plain import DIGIT, ENTITY
+from tenure.cards.plain import DIGIT, ENTITY, FIRST_BYTES
 
 Bits = NDArray[np.uint64]  # one bit a byte of text, lowest first
 Positions = NDArray[np.int64]
 
-_STEP = 1 << 18  # bytes looked at together: what fits the second-level cache with its scratch
+_STEP = 1 << 20  # bytes looked at together: what fits the caches with its scratch, and makes calls few
 _RUNS_TOGETHER = 4096  # long runs checked together: enough to make numpy's cost for each call small
 _WIDEST_GAP = 33  # from digit to digit: detect.LONGEST_GAP, doubled by the escapes of row text, and one
 _PIECE = 1 << 30  # hyperscan counts bytes in 32 bits
@@ -28,20 +28,22 @@ _PIECE = 1 << 30  # hyperscan counts bytes in 32 bits
 _CELL = rb"[^\t\n]"
 # What may stand before the first letter of a word: also the storage class of a cell, or the letter of an escape.
 _BEFORE = rb"(?:^[irtb]?|[^A-Za-z]|[\t\n][irtb]|\\[tnr])"
-_FLAG, _WORD, _FOREIGN = 0, 1, 2  # the row is a candidate; it speaks of cards; it has digits outside ASCII
+_FLAG, _WORD, _SEEN = 0, 1, 2  # the row is a candidate; it speaks of cards; the text holds this at all
 _PATTERNS = (
     (_FLAG, words.STRONG_CODE),
     (_FLAG, _BEFORE + words.WEAK_CODE + _CELL + rb"{0,64}[0-9\x80-\xff]"),
     (_FLAG, words.TRACK),
     (_FLAG, ENTITY + rb"[ \x80-\xff\\nr\-]{0,8}[0-9]"),
     (_FLAG, rb"\\0[0-9]"),  # NUL, whose escape ends in what looks like a digit
-    (_FLAG, DIGIT + rb"(?:" + _CELL + rb"*" + DIGIT + rb"){11}"),
     (_WORD, _BEFORE + words.STEMS),
     (_WORD, words.ANYWHERE),
-    (_FOREIGN, DIGIT),
 )
-# Numbers half in ASCII digits, half in others; slow to look for, so only where there are others at all.
+# Numbers in other digits than ASCII's, in three steps, each slower and needed more rarely than the one before:
+# a byte that begins one, a digit, twelve of them or two beside each other of which one is ASCII's.
+_LEADS = ((_SEEN, FIRST_BYTES),)
+_FOREIGN = ((_SEEN, DIGIT),)
 _MIXED = (
+    (_FLAG, DIGIT + rb"(?:" + _CELL + rb"*" + DIGIT + rb"){11}"),
     (_FLAG, rb"[0-9]" + _CELL + rb"{0,32}" + DIGIT),
     (_FLAG, DIGIT + _CELL + rb"{0,32}[0-9]"),
 )
@@ -53,7 +55,7 @@ class _Scanner:
     def __init__(self, patterns: tuple[tuple[int, bytes], ...]) -> None:
         flags = [
             hyperscan.HS_FLAG_CASELESS
-            | (hyperscan.HS_FLAG_SINGLEMATCH if kind == _FOREIGN else 0)
+            | (hyperscan.HS_FLAG_SINGLEMATCH if kind == _SEEN else 0)
             | hyperscan.HS_FLAG_DOTALL
             for kind, _ in patterns
         ]
@@ -94,7 +96,7 @@ def _compiled() -> list[_Scanner]:
     # Compiled at first use, once for each process: it takes half a second that most commands need not spend.
     with _scanners_lock:
         if not _scanners:
-            _scanners.extend((_Scanner(_PATTERNS), _Scanner(_MIXED)))
+            _scanners.extend(map(_Scanner, (_PATTERNS, _LEADS, _FOREIGN, _MIXED)))
         return _scanners
 
 
@@ -119,10 +121,11 @@ def _by_words(view: memoryview, offsets: Positions) -> tuple[Positions, Position
     for first, last in _pieces(offsets, _PIECE):
         start = int(offsets[first])
         piece = view[start : int(offsets[last])]
-        ordinary, mixed = _compiled()
+        ordinary, leads, foreign, mixed = _compiled()
         found = ordinary.hits(piece)
-        flags = found[_FLAG] + (mixed.hits(piece)[_FLAG] if found[_FOREIGN] else [])
-        flagged.append(_rows(flags, start, offsets))
+        flagged.append(_rows(found[_FLAG], start, offsets))
+        if leads.hits(piece)[_SEEN] and foreign.hits(piece)[_SEEN]:
+            flagged.append(_rows(mixed.hits(piece)[_FLAG], start, offsets))
         spoken.append(_rows(found[_WORD], start, offsets))
     return np.concatenate(flagged), np.concatenate(spoken)
 
@@ -249,7 +252,10 @@ def _classes(text: NDArray[np.uint8], scratch: _Scratch) -> tuple[Bits, Bits]:
     between |= _earlier(escapes, 1)  # a line wrap is a backslash and a letter
     np.subtract(text, 0x30, out=shifted)
     np.less(shifted, 10, out=mask)
-    return _packed(mask), between
+    digits = _packed(mask)
+    # A separator at the edge of a stretch joins nothing.
+    between &= digits | (_later(between, 1) & _earlier(between, 1))
+    return digits, between
 
 
 def _long_runs(text: NDArray[np.uint8], scratch: _Scratch, offsets: Positions, near: Positions) -> _Runs:
@@ -260,12 +266,12 @@ def _long_runs(text: NDArray[np.uint8], scratch: _Scratch, offsets: Positions, n
     run &= _later(run, 2)
     run &= _later(run, 4)
     run &= _later(run, least - 8)  # now a bit says: `least` such bytes begin here
-    edges = np.flatnonzero(
-        np.unpackbits((run ^ _earlier(run, 1)).view(np.uint8), bitorder="little").view(np.bool_)
-    )
+    if not len(near):
+        run = _without_telephones(text, scratch, run)
+    edges = _positions(run ^ _earlier(run, 1))
     start, end = edges[0::2], edges[1::2] + (least - 1)
-    counts = np.bitwise_count(digits)
-    before = np.concatenate((np.zeros(1, np.int64), np.cumsum(counts, dtype=np.int64)))
+    before = np.zeros(len(digits) + 1, np.int64)
+    np.cumsum(np.bitwise_count(digits), out=before[1:])
     amount = _digits_before(digits, before, end) - _digits_before(digits, before, start)
     if not len(near):
         keep = amount >= least
@@ -273,6 +279,24 @@ def _long_runs(text: NDArray[np.uint8], scratch: _Scratch, offsets: Positions, n
     spoken = np.isin(np.searchsorted(offsets, start, side="right") - 1, near)
     keep = amount >= np.where(spoken, brands.SHORTEST, 14)
     return _Runs(start=start[keep], end=end[keep], spoken=spoken[keep])
+
+
+def _without_telephones(text: NDArray[np.uint8], scratch: _Scratch, run: Bits) -> Bits:
+    # After a "+" a card number has 16 digits or more, or comes as a later group with 14 or more: both need a
+    # stretch of 16 bytes. One of 14 or 15 has left one or two bits in `run`.
+    mask = scratch.mask[: len(text)]
+    np.equal(text, 0x2B, out=mask)
+    short = _earlier(_packed(mask), 1) & run & ~_later(run, 2)
+    result: Bits = run & ~(short | _earlier(short, 1))
+    return result
+
+
+def _positions(bits: Bits) -> Positions:
+    # Of the bits that are set, ascending; few words have any.
+    filled = np.flatnonzero(bits)
+    inside = np.flatnonzero(np.unpackbits(bits[filled].view(np.uint8), bitorder="little").view(np.bool_))
+    result: Positions = (filled[inside >> 6] << 6) + (inside & 63)
+    return result
 
 
 def _digits_before(digits: Bits, before: Positions, at: Positions) -> Positions:

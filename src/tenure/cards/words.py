@@ -78,7 +78,11 @@ ANYWHERE = b"(?:" + b"|".join(_ANYWHERE) + b")"
 CONTEXT = b"(?:^|[^A-Za-z])" + STEMS + b"|" + ANYWHERE
 """What makes a number in free text sure."""
 
-context = re.compile(CONTEXT, re.IGNORECASE).search
+# The detector hands in a window of the text with one byte more on either side, so that a word cut off by the
+# edge of the window is not taken for a whole one.
+context = re.compile(
+    CONTEXT.replace(b"(?:^|[^A-Za-z])", b"[^A-Za-z]").replace(b"(?:[^a-z]|$)", b"[^a-z]"), re.IGNORECASE
+).search
 
 _LABEL = (
     b"order|bestell(?:ung|nummer|nr)|imei|iccid|sim|tracking|sendung(?:snummer)?|parcel|invoice|rechnung(?:snummer)?|ticket"

@@ -179,7 +179,7 @@ def common(command: Callable[P, int | None]) -> Callable[..., None]:
     @functools.wraps(command)
     def wrapped(config: Path | None, as_json: bool, quiet: bool, verbose: bool, **rest: Any) -> None:  # noqa: FBT001
         frame = Frame(config or Path(FILE_NAME), as_json=as_json, quiet=quiet, verbose=verbose)
-        sys.exit(_run(frame, lambda: command(frame, **rest)))  # type: ignore[call-arg,arg-type]
+        sys.exit(_run(frame, lambda: command(frame, **rest)))  # type: ignore[arg-type]
 
     return wrapped
 

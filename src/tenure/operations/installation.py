@@ -27,7 +27,7 @@ class SourceAdapter(Protocol):
     """One source: its view, its live side, and a loader for its snapshots."""
 
     def begin(self, lookups: Lookups = ...) -> View:
-        """Take a consistent view."""
+        """Take a consistent view; `lookups` bring facts that stand in another source."""
         ...
 
     def live(self) -> LiveStore:

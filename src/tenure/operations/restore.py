@@ -19,7 +19,7 @@ from tenure.repository.model import Cohort
 from tenure.repository.repository import Repository
 from tenure.repository.snapshotreader import Balance, SnapshotReader
 from tenure.sources.base import Loader, RowBatch
-from tenure.sources.folder import FolderLoader
+from tenure.sources.folderload import FolderLoader
 from tenure.sources.rowtext import facts_from_rows
 from tenure.sources.sqliteload import SqliteLoader
 

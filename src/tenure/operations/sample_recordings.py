@@ -60,7 +60,7 @@ def write_recordings(
         keys, kind = _keys(rng, position, call.seconds)
         if keys:
             voice = with_keypad(voice, keys, at=0.5)
-            planted.append(Planted(kind=kind, data_set="recordings", record=call.path, text=keys))
+            planted.append(Planted(kind=kind, data_set="call_recordings", record=call.path, text=keys))
         sidecar = path.with_suffix(".json")
         advice = "investment" if rng.random() < ADVICE_SHARE else "none"
         path.write_bytes(wav(voice))

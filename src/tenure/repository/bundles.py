@@ -8,12 +8,14 @@ from collections.abc import Iterable
 
 from tenure.crypto.aead import KEY_BYTES, context, open_sealed, seal
 from tenure.crypto.hashing import random_bytes
+from tenure.crypto.signing import VerifyKey
 from tenure.domain.errors import KeyMismatchError, TamperedError
 from tenure.keys.base import Unwrapper, WrappedKey, Wrapper
 from tenure.objectstore.base import ObjectStore
 from tenure.repository import names, wire
 from tenure.repository.entries import AdmitClear, CheckpointClear, EpochClear, Recipient, Stanza
 from tenure.repository.envelope import Envelope, parse
+from tenure.repository.ledger import numbered
 from tenure.repository.secrets import ReaderSecrets, WriterSecrets
 from tenure.repository.wire import Wire
 
@@ -76,20 +78,26 @@ def open_admission(clear: AdmitClear, *, repository: bytes, unwrapper: Unwrapper
     return _from_wire(wire.decode(plain, _WriterWire, what="a writer's secrets"))
 
 
-def reader_secrets(store: ObjectStore, *, repository: bytes, unwrapper: Unwrapper) -> ReaderSecrets:
+def reader_secrets(
+    store: ObjectStore, *, repository: bytes, unwrapper: Unwrapper, purge_key: VerifyKey
+) -> ReaderSecrets:
     """Collect what a reader may know: from the newest epoch its key opens, and every admission after that.
 
-    Nothing here is trusted for more than keys that must then open authenticated bytes; the ledger itself is
-    verified by `Ledger`.
+    Only what the purge key signed is taken: a stolen writer, who knows the ledger secret, could otherwise hand the
+    readers a fingerprint key of its own. The ledger as a whole is verified by `Ledger`.
 
     Raises:
         KeyMismatchError: This key opens no epoch of the repository.
+        TamperedError: An entry carries secrets and a signature that does not verify.
     """
     admissions: list[AdmitClear] = []
-    numbers = sorted((names.ledger_number(i.name) for i in store.list(names.LEDGER)), reverse=True)
+    numbers = sorted((number for number, _ in numbered(store)), reverse=True)
     for number in numbers:
         entry = parse(store.get(names.ledger_entry(number)), number=number)
         clear = entry.header.clear
+        if clear is None or entry.header.signer != purge_key.key_id or entry.header.repository != repository:
+            continue
+        entry.verify(purge_key)
         if isinstance(clear, AdmitClear):
             admissions.append(clear)
         for epoch in _epochs(entry):

@@ -51,7 +51,7 @@ class Gone:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CohortIndex:
-    """All live pages of one cohort."""
+    """All live pages of one cohort. `forgotten_at`: number of the judging that took it whole, 0 for none."""
 
     places: dict[ChunkRef, Place]
     gone: dict[ChunkRef, Gone]
@@ -61,7 +61,8 @@ class CohortIndex:
 class ChunkReader:
     """Reads one source's chunks. Without an unwrapper only structure can be opened, which is a writer's case.
 
-    `as_of`: number of the snapshot that is read, so that only later forgettings explain what it lacks.
+    `as_of`: number of the snapshot that is read, so that only later forgettings explain what it lacks; 0 lets every
+    forgetting explain it.
     """
 
     def __init__(
@@ -95,6 +96,16 @@ class ChunkReader:
         """Let go of a cohort's index, and so of its keys."""
         self._indexes.pop(cohort, None)
 
+    def forgotten_at(self, cohort: Cohort) -> int:
+        """Return the number of the judging that took the cohort whole out of the snapshot that is read; 0 for none."""
+        number = self.index(cohort).forgotten_at
+        # A cohort forgotten whole before this snapshot was taken explains nothing that is missing from it.
+        return number if number > self._as_of else 0
+
+    def read_as_of(self, number: int) -> None:
+        """Go on reading another snapshot."""
+        self._as_of = number
+
     def locate(self, cohort: Cohort, ref: ChunkRef) -> Place | None:
         """Return where a chunk, or what replaced it, lies; None where it was forgotten.
 
@@ -105,7 +116,7 @@ class ChunkReader:
         seen = set()
         while ref not in index.places:
             gone = index.gone.get(ref)
-            if gone is None and index.forgotten_at:
+            if gone is None and self.forgotten_at(cohort):
                 return None
             if gone is None or ref in seen:
                 raise IntegrityError(
@@ -223,8 +234,8 @@ class ChunkReader:
         tag = self.keys.tag(cohort)
         places: dict[ChunkRef, Place] = {}
         gone: dict[ChunkRef, Gone] = {}
-        writers = self._state.writers_of(self.keys.source)
-        for page_state in self._state.live_pages(writers, tag):
+        # A snapshot names chunks of its own writer only: another generation's pages open under another index key.
+        for page_state in self._state.live_pages(frozenset({self.keys.writer}), tag):
             page = self._key_stores.get(page_state.ref)
             _, entries, left = open_index(page, self.keys)
             wants_keys = self._unwrapper is not None and cohort != STRUCTURE
@@ -240,6 +251,5 @@ class ChunkReader:
             for chunk_id, inc, rid, rinc, number, lacks, _kind in left.tolist():
                 replacement = None if not any(rid) else ChunkRef(rid, rinc)
                 gone[ChunkRef(chunk_id, inc)] = Gone(number=number, replacement=replacement, lacks=lacks)
-        # A cohort forgotten whole before this snapshot was taken explains nothing that is missing from it.
         forgotten = self._state.cohorts_gone.get(tag.hex(), 0)
-        return CohortIndex(places=places, gone=gone, forgotten_at=forgotten if forgotten > self._as_of else 0)
+        return CohortIndex(places=places, gone=gone, forgotten_at=forgotten)

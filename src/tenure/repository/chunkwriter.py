@@ -7,6 +7,7 @@ sealing happen in the executor, straight into a pack. What is known of a cohort 
 import threading
 from collections.abc import Callable, Iterable
 from concurrent.futures import Executor, Future
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import BinaryIO
 
@@ -14,7 +15,7 @@ import numpy as np
 
 from tenure.crypto.aead import KEY_BYTES, OVERHEAD, seal
 from tenure.crypto.hashing import random_bytes
-from tenure.domain.errors import IncompleteSnapshotError
+from tenure.domain.errors import IncompleteSnapshotError, IntegrityError
 from tenure.repository import chunks
 from tenure.repository.entries import PageRef
 from tenure.repository.keystores import KeyStores
@@ -67,7 +68,8 @@ class ChunkWriter:
         self._new: dict[Cohort, list[Stored]] = {}
         self._tags: dict[Cohort, bytes] = {}
         self._jobs: list[Future[None]] = []
-        self._lock = threading.Lock()
+        # Reentrant: `_begin` is called with it held and without.
+        self._lock = threading.RLock()
         self.stored_chunks = 0
         self.stored_plain = 0
         self.known_chunks = 0
@@ -151,13 +153,21 @@ class ChunkWriter:
 
     def known(self, cohort: Cohort) -> dict[bytes, tuple[ChunkRef, ChunkRef]]:
         """Return chunk id -> (reference, companion) of a cohort, from its live pages and from this session."""
-        found = self._known.get(self.tag(cohort))
-        if found is None:
-            found = self._known[self.tag(cohort)] = {}
-            for ref in self._known_pages(self.tag(cohort)) if self._known_pages and self._stores else ():
-                _, entries, _ = open_index(self._stores.get(ref), self._keys)  # type: ignore[union-attr]
-                _take_known(found, entries)
-        return found
+        tag = self.tag(cohort)
+        with self._lock:
+            found = self._known.get(tag)
+            if found is None:
+                found = self._known[tag] = {}
+                for ref in self._known_pages(tag) if self._known_pages is not None else ():
+                    self._load(ref, found)
+            return found
+
+    def _load(self, ref: PageRef, known: dict[bytes, tuple[ChunkRef, ChunkRef]]) -> None:
+        if self._stores is None:
+            return
+        # A page that is damaged or was replaced meanwhile costs dedup: its chunks are stored again.
+        with suppress(IntegrityError):
+            _take_known(known, open_index(self._stores.get(ref), self._keys)[1])
 
     def end(self) -> list[PagePlain]:
         """Wait for every chunk, put the last pack, and return the new pages, unsealed.
@@ -178,10 +188,11 @@ class ChunkWriter:
         self, cohort: Cohort, chunk_id: bytes, kind: ChunkKind, plain: int, companion: ChunkRef
     ) -> Stored:
         stored = Stored(ChunkRef(chunk_id, random_bytes(8)), kind, plain, companion)
-        self._new.setdefault(cohort, []).append(stored)
-        self.known(cohort)[chunk_id] = (stored.ref, companion)
-        self.stored_chunks += 1
-        self.stored_plain += plain
+        with self._lock:
+            self._new.setdefault(cohort, []).append(stored)
+            self.known(cohort)[chunk_id] = (stored.ref, companion)
+            self.stored_chunks += 1
+            self.stored_plain += plain
         return stored
 
     def _submit(self, stored: Stored, tag: bytes, plain: bytes) -> None:
@@ -198,16 +209,16 @@ class ChunkWriter:
 
     def _seal(self, stored: Stored, tag: bytes, plain: Buffer) -> None:
         stored.coding, payload = chunks.compress(plain)
-        chunks.check_coding(stored.coding, payload, plain)
         aad = self._aad(stored, tag)
         slot = self._packer.reserve(len(payload) + OVERHEAD)
         try:
             if stored.kind is ChunkKind.STRUCTURE:
                 # Writers must read these again, so their keys come from the index key and from no page.
+                chunks.check_coding(stored.coding, payload, plain)
                 slot.view[:] = seal(self._keys.structure_key(stored.ref), payload, aad=aad)
                 stored.dek = bytes(KEY_BYTES)
             else:
-                stored.dek = chunks.seal_chunk(payload, slot.view, aad=aad)
+                stored.dek = chunks.seal_chunk(payload, slot.view, coding=stored.coding, plain=plain, aad=aad)
             stored.pack, stored.offset, stored.length = slot.pack, slot.offset, len(slot.view)
         finally:
             self._packer.release(slot)

@@ -4,18 +4,17 @@ Old pages are never changed. New ones, each under a fresh page key, are put firs
 the new live and the old not; then the old are deleted in every key store.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
 
-from tenure.crypto.signing import SigningKey
+from tenure.domain.errors import StalePlanError
 from tenure.keys.base import Unwrapper, Wrapper
-from tenure.repository import names
+from tenure.repository import names, voids
 from tenure.repository.chunkwriter import ChunkWriter
 from tenure.repository.entries import Merge, PageRef
 from tenure.repository.keystores import Deletion, KeyStores
-from tenure.repository.ledger import Ledger
 from tenure.repository.model import ChunkRef, Cohort
 from tenure.repository.page import (
     ENTRY,
@@ -28,8 +27,9 @@ from tenure.repository.page import (
     pages_of,
     seal_page,
 )
+from tenure.repository.repository import Repository
 from tenure.repository.secrets import SourceKeys
-from tenure.repository.state import PageState, State
+from tenure.repository.state import PageState
 
 NO_SESSION = bytes(16)
 """Stands in the header of pages that no session wrote."""
@@ -81,6 +81,19 @@ class CohortContent:
         found.gone = found.gone[_first_of_each(found.gone)]
         return found
 
+    @classmethod
+    def nothing(cls, refs: list[PageRef], keys: SourceKeys) -> "CohortContent":
+        """Return what is left of pages that go whole; they need not be readable for that."""
+        return cls(
+            cohort=Cohort(data_set="", rule_class="", span=""),
+            keys=keys,
+            refs=refs,
+            entries=np.zeros(0, ENTRY),
+            gone=np.zeros(0, GONE),
+            packs=[],
+            deks=np.zeros((0, 32), np.uint8),
+        )
+
     def refs_of_entries(self) -> list[ChunkRef]:
         """Return the reference of every entry, in order."""
         columns = zip(self.entries["id"].tolist(), self.entries["inc"].tolist(), strict=True)
@@ -89,6 +102,15 @@ class CohortContent:
     def keep(self, mask: Array) -> None:
         """Drop the entries, and the keys, where `mask` is False."""
         self.entries, self.deks = self.entries[mask], self.deks[mask]
+
+    def keep_reached(self, reached: Collection[ChunkRef]) -> int:
+        """Drop entries, and explanations of gone ones, that no snapshot reaches; return how many entries that was."""
+        mask = np.array([ref in reached for ref in self.refs_of_entries()], bool)
+        lost = int((~mask).sum())
+        self.keep(mask)
+        columns = zip(self.gone["id"].tolist(), self.gone["inc"].tolist(), strict=True)
+        self.gone = self.gone[np.array([ChunkRef(i, inc) in reached for i, inc in columns], bool)]
+        return lost
 
     def forget(self, gone: Mapping[ChunkRef, tuple[ChunkRef | None, int]], number: int) -> None:
         """Take entries out and say so: ref -> (replacement, records it lacks); `number`: the judging's."""
@@ -122,49 +144,96 @@ class CohortContent:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rewriter:
-    """Puts cohorts' contents back as new pages, and has the old ones gone."""
+    """Puts cohorts' contents back as new pages, and has the old ones gone.
 
-    ledger: Ledger
-    stores: KeyStores
-    key: SigningKey
+    Made before the contents are loaded: `head` and `begun` say what they are read at (see `voids.merge`).
+    """
+
+    repository: Repository
     wrapper: Wrapper
-    repository: bytes
     epoch: int
+    head: int
+    begun: float
 
     def replace(
-        self,
-        contents: Iterable[CohortContent],
-        *,
-        cause: str,
-        forget: bytes = b"",
-        check: Callable[[State], None] | None = None,
+        self, contents: Iterable[CohortContent], *, cause: str, forget: bytes = b"", chunks: int = 0
     ) -> Deletion:
         """Write new pages, switch, delete the old ones everywhere and read back that they are gone.
 
-        `check` sees the newest state right before the switch, and raises where it may no longer be made.
         A crash before the switch leaves the old pages live and the new ones unnamed; after it, the old ones
         unnamed: the next run deletes what is unnamed.
+
+        Raises:
+            StalePlanError: The pages were replaced meanwhile, or something else that `voids.merge` names.
         """
         removed: list[PageRef] = []
         added: list[PageRef] = []
+        result = Deletion()
         for content in contents:
-            for plain in content.pages():
-                ref, raw = seal_page(
-                    plain,
-                    keys=content.keys,
-                    repository=self.repository,
-                    epoch=self.epoch,
-                    session=NO_SESSION,
-                    wrapper=self.wrapper,
-                )
-                self.stores.put(ref, raw)
-                added.append(ref)
+            everywhere = cause != "forget"
+            added += [
+                self._put(plain, content.keys, result, must_be_everywhere=everywhere)
+                for plain in content.pages()
+            ]
             removed += content.refs
         if not removed:
-            return Deletion()
-        merge = Merge(cause=cause, forget=forget, removed=tuple(r.page for r in removed), added=tuple(added))
-        self.ledger.append(merge, self.key, check=check)
-        return self.stores.delete(names.page(r.epoch, r.tag, r.page) for r in removed)
+            return result
+        merge = Merge(
+            cause=cause,
+            forget=forget,
+            removed=tuple(r.page for r in removed),
+            added=tuple(added),
+            head=self.head,
+            begun=self.begun,
+            chunks=chunks,
+        )
+        ledger, objects = self.repository.ledger, self.repository.place.objects
+        state = ledger.append(
+            merge,
+            self.repository.purge_key,
+            check=lambda newest: _refuse(voids.merge(newest, merge, at=objects.now().timestamp())),
+        )
+        if any(r.page.hex() in state.pages for r in removed):
+            _refuse("it was too late")
+        deletion = self.repository.place.key_stores.delete(
+            names.page(r.epoch, r.tag, r.page) for r in removed
+        )
+        deletion.failed |= result.failed
+        return deletion
+
+    def _put(
+        self, plain: PagePlain, keys: SourceKeys, result: Deletion, *, must_be_everywhere: bool
+    ) -> PageRef:
+        ref, raw = seal_page(
+            plain,
+            keys=keys,
+            repository=self.repository.id,
+            epoch=self.epoch,
+            session=NO_SESSION,
+            wrapper=self.wrapper,
+        )
+        stores = self.repository.place.key_stores
+        if must_be_everywhere:
+            stores.put(ref, raw)
+        else:
+            result.failed |= stores.put_where_possible(ref, raw)
+        return ref
+
+
+def rewriter_of(repository: Repository) -> Rewriter:
+    """Return what puts contents back that are read from now on."""
+    return Rewriter(
+        repository=repository,
+        wrapper=repository.wrapper(),
+        epoch=repository.epoch().opened.epoch,
+        head=repository.state.number,
+        begun=repository.place.objects.now().timestamp(),
+    )
+
+
+def _refuse(why: str) -> None:
+    if why:
+        raise StalePlanError(f"key pages were not replaced: {why}", hint="run the command again")
 
 
 def fits(pages: int, entries: int) -> bool:

@@ -10,6 +10,7 @@ from tenure.domain.errors import (
     ObjectStoreError,
     PreconditionFailedError,
     TamperedError,
+    UnsupportedFormatError,
 )
 from tenure.objectstore.base import ObjectStore
 from tenure.repository import names
@@ -55,19 +56,52 @@ class KeyStores:
                 if named.store.get(name) != raw:
                     raise
 
+    def put_where_possible(self, ref: PageRef, raw: bytes) -> set[str]:
+        """Put a page into every store that takes it; return the names of those that did not.
+
+        For forgetting, which must not wait for a store that is down; a sweep mends it later.
+
+        Raises:
+            ObjectStoreError: Not one of them took it.
+        """
+        name, failed = names.page(ref.epoch, ref.tag, ref.page), set[str]()
+        for named in self.stores:
+            try:
+                named.store.put(name, raw)
+            except PreconditionFailedError:
+                if named.store.get(name) != raw:
+                    raise
+            except ObjectStoreError:
+                failed.add(named.name)
+                if len(failed) == len(self.stores):
+                    raise
+        return failed
+
+    def mend(self, ref: PageRef, named: NamedStore) -> None:
+        """Copy a live page into a store that lacks it, from one that has it whole.
+
+        Raises:
+            IntegrityError: None has.
+            ObjectStoreError: The store refuses.
+        """
+        named.store.put(names.page(ref.epoch, ref.tag, ref.page), self._whole(ref))
+
     def get(self, ref: PageRef) -> PageBytes:
         """Return a page from the first store that has it whole.
 
         Raises:
             IntegrityError: No store has it whole; the message names what each of them has.
         """
+        return parse_page(self._whole(ref), name=names.page(ref.epoch, ref.tag, ref.page))
+
+    def _whole(self, ref: PageRef) -> bytes:
         name = names.page(ref.epoch, ref.tag, ref.page)
         troubles: list[str] = []
         for named in self.stores:
             try:
                 raw = named.store.get(name)
                 if content_hash(raw) == ref.hash:
-                    return parse_page(raw, name=name)
+                    return raw
                 troubles.append(f"{named.name}: {_what_is_wrong(raw, name)}")
             except ObjectNotFoundError:
                 troubles.append(f"{named.name}: missing")
@@ -107,7 +141,7 @@ class KeyStores:
 def _what_is_wrong(raw: bytes, name: str) -> str:
     try:
         parse_page(raw, name=name)
-    except TamperedError:
+    except (TamperedError, UnsupportedFormatError):
         return "changed"
     except IntegrityError:
         return "cut short"

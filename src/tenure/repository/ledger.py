@@ -6,17 +6,23 @@ begin, commit and void; only the purge key, pinned in every process's configurat
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Protocol
 
-import msgspec
-
 from tenure.crypto.signing import SigningKey, VerifyKey
-from tenure.domain.errors import ObjectNotFoundError, PreconditionFailedError, RollbackError, TamperedError
+from tenure.domain.errors import (
+    ObjectNotFoundError,
+    PreconditionFailedError,
+    RollbackError,
+    TamperedError,
+    TruncatedError,
+)
 from tenure.objectstore.base import ObjectInfo, ObjectStore
-from tenure.repository import envelope, names
-from tenure.repository.entries import BY_WRITERS, Body, Checkpoint, Clear
+from tenure.repository import envelope, names, wire
+from tenure.repository.entries import BY_WRITERS, Body, Checkpoint, CheckpointClear, Clear
 from tenure.repository.envelope import Envelope
-from tenure.repository.state import State, apply
+from tenure.repository.replay import apply
+from tenure.repository.state import State
 
 CHECKPOINT_EVERY = 1_000
 """Entries between checkpoints (docs/format.md, "Ledger")."""
@@ -51,8 +57,7 @@ def envelopes(store: ObjectStore) -> Iterator[tuple[ObjectInfo, Envelope]]:
         TamperedError: The chain is broken, or a number is missing.
     """
     previous, expected = bytes(32), 1
-    for info in store.list(names.LEDGER):
-        number = names.ledger_number(info.name)
+    for number, info in numbered(store):
         if number != expected:
             raise TamperedError(
                 f"ledger entry {expected} is missing; the ledger goes on with number {number}"
@@ -66,6 +71,16 @@ def envelopes(store: ObjectStore) -> Iterator[tuple[ObjectInfo, Envelope]]:
         previous, expected = entry.hash, number + 1
 
 
+def numbered(store: ObjectStore) -> Iterator[tuple[int, ObjectInfo]]:
+    """Yield (number, object) of every ledger entry in order; objects that only pretend to be some are passed over."""
+    for info in store.list(names.LEDGER):
+        try:
+            number = names.ledger_number(info.name)
+        except ValueError:
+            continue
+        yield number, info
+
+
 class Ledger:
     """Reads and appends. One instance belongs to one thread at a time."""
 
@@ -74,6 +89,7 @@ class Ledger:
         self._trust = trust
         self._memory = memory
         self._state = State()
+        self._listed = 0
         self._read_any = False
 
     @property
@@ -97,6 +113,11 @@ class Ledger:
             except ObjectNotFoundError:
                 break
             self._take(raw, self._store.stat(name))
+        if self._state.number < self._listed:
+            raise TamperedError(
+                f"ledger entry {self._state.number + 1} is missing, and entry {self._listed} is there",
+                hint="restore the object from a version; nothing is written until it is back",
+            )
         self._check_rollback()
         return self._state
 
@@ -111,55 +132,87 @@ class Ledger:
         """Commit an entry at the next free number and return the state after it.
 
         `check` is called with the newest state before each try, and raises where the entry may no longer be made.
+        Under the purge key a checkpoint may follow; then the state is the one after that.
         """
+        self._append(body, key, clear, check)
+        if key.key_id == self._trust.purge_key.key_id and self.checkpoint_due():
+            self.checkpoint(key)
+        return self._state
+
+    def checkpoint_due(self) -> bool:
+        """Whether the purger should append a checkpoint; `append` does it by itself under the purge key."""
+        return self._state.number - self._state.checkpoint >= CHECKPOINT_EVERY
+
+    def checkpoint(self, key: SigningKey) -> State:
+        """Append a checkpoint, so that nobody has to read what came before it."""
+        while True:
+            state = self.refresh()
+            clear = CheckpointClear(
+                epochs=tuple(s.opened for _, s in sorted(state.epochs.items()) if s.state != "closed"),
+                admits=tuple(w.admitted for _, w in sorted(state.writers.items())),
+            )
+            number, body = state.number, Checkpoint(state=wire.encode(state))
+            try:
+                self._append(body, key, clear, partial(_only_if_at, number))
+            except _MovedOnError:
+                continue
+            return self._state
+
+    def _append(
+        self, body: Body, key: SigningKey, clear: Clear, check: Callable[[State], None] | None
+    ) -> None:
         while True:
             state = self.refresh()
             if check is not None:
                 check(state)
-            number = state.number + 1
+            name = names.ledger_entry(state.number + 1)
             raw = envelope.make(
                 body,
                 repository=self._trust.repository,
-                number=number,
+                number=state.number + 1,
                 previous=state.hash,
+                checkpoint=state.checkpoint,
                 ledger_secret=self._trust.ledger_secret,
                 key=key,
                 clear=clear,
             )
             try:
-                info = self._store.put(names.ledger_entry(number), raw)
+                info = self._store.put(name, raw)
             except PreconditionFailedError:
                 # Lost the race, or our own put was answered with an error after it had worked.
-                if self._store.get(names.ledger_entry(number)) == raw:
-                    return self.refresh()
-                continue
+                if self._store.get(name) != raw:
+                    continue
+                info = self._store.stat(name)
             self._take(raw, info)
             self._memory.store(self._state.number, self._state.hash)
-            return self._state
-
-    def checkpoint_due(self) -> bool:
-        """Whether the purger should append a checkpoint."""
-        return self._state.number % CHECKPOINT_EVERY == CHECKPOINT_EVERY - 1
+            return
 
     def _start(self) -> None:
-        """Find the newest checkpoint this process can open, and begin there."""
+        """Find the newest checkpoint, which the newest entry names, and begin there.
+
+        Whoever signed the newest entry may lie about it; then the ledger is read from its start, or from an older
+        checkpoint, which the purge key did sign.
+        """
         self._read_any = True
-        newest = 0
-        for info in self._store.list(names.LEDGER):
-            newest = max(newest, names.ledger_number(info.name))
-        for number in range(newest - newest % CHECKPOINT_EVERY, 0, -CHECKPOINT_EVERY):
-            name = names.ledger_entry(number)
-            raw = self._store.get(name)
-            entry = envelope.parse(raw, number=number)
-            if entry.header.signer != self._trust.purge_key.key_id:
-                continue
-            entry.verify(self._trust.purge_key)
-            body = entry.open(self._trust.ledger_secret)
-            if isinstance(body, Checkpoint):
-                self._state = msgspec.msgpack.decode(body.state, type=State)
-                self._state.number, self._state.hash = number, entry.hash
-                self._state.at = self._store.stat(name).modified.timestamp()
-                return
+        newest = ""
+        for number, info in numbered(self._store):
+            self._listed, newest = number, info.name
+        if not newest:
+            return
+        number = envelope.parse(self._store.get(newest), number=self._listed).header.checkpoint
+        if not 0 < number < self._listed:
+            return
+        name = names.ledger_entry(number)
+        entry = envelope.parse(self._store.get(name), number=number)
+        purge = self._trust.purge_key
+        if (entry.header.signer, entry.header.repository) != (purge.key_id, self._trust.repository):
+            return
+        entry.verify(purge)
+        body = entry.open(self._trust.ledger_secret)
+        if isinstance(body, Checkpoint):
+            self._state = wire.decode(body.state, State, what=f"checkpoint {number}")
+            self._state.number, self._state.hash, self._state.checkpoint = number, entry.hash, number
+            self._state.at = max(self._state.at, self._store.stat(name).modified.timestamp())
 
     def _take(self, raw: bytes, info: ObjectInfo) -> None:
         number = self._state.number + 1
@@ -175,18 +228,17 @@ class Ledger:
             raise RollbackError(
                 f"ledger entry {number} is not the one that was seen here before: it was exchanged"
             )
-        body = entry.open(self._trust.ledger_secret)
-        refusal = self._refusal(entry, body)
+        body, refusal = self._body(entry)
         at = info.modified.timestamp()
-        if refusal:
+        if body is None:
             self._state.refused[number] = refusal
         else:
             apply(self._state, body, entry.header.clear, number=number, at=at)
         self._state.number, self._state.hash = number, entry.hash
         self._state.at = max(at, self._state.at)
 
-    def _refusal(self, entry: Envelope, body: Body) -> str:
-        """Return why an entry counts for nothing, or "".
+    def _body(self, entry: Envelope) -> tuple[Body | None, str]:
+        """Return what an entry says, or None and why it counts for nothing.
 
         An entry that a known writer did sign but may not say is passed over: a stolen writer key orders nothing,
         and does not stop the ledger for the others either. A signature of nobody we know may as well be damage to
@@ -194,15 +246,21 @@ class Ledger:
         """
         if entry.header.signer == self._trust.purge_key.key_id:
             entry.verify(self._trust.purge_key)
-            return ""
+            return entry.open(self._trust.ledger_secret), ""
         for writer_id, writer in self._state.writers.items():
             key = VerifyKey(writer.admitted.public)
             if key.key_id != entry.header.signer:
                 continue
             entry.verify(key)
+            try:
+                body = entry.open(self._trust.ledger_secret)
+            except (TamperedError, TruncatedError):
+                return None, f"the writer of {writer.source!r} signed what does not open"
             if not isinstance(body, BY_WRITERS) or body.writer.hex() != writer_id:
-                return f"the writer of {writer.source!r} signed what only the purge key may say"
-            return f"the writer of {writer.source!r} was removed before" if writer.removed else ""
+                return None, f"the writer of {writer.source!r} signed what only the purge key may say"
+            if writer.removed:
+                return None, f"the writer of {writer.source!r} was removed before"
+            return body, ""
         raise TamperedError(
             f"ledger entry {entry.header.number} is signed by a key that this repository does not know",
             hint="somebody forged an entry, or the store damaged one: tell security, and restore the object from a version",
@@ -221,3 +279,12 @@ class Ledger:
             )
         if seen is None or seen[0] < self._state.number:
             self._memory.store(self._state.number, self._state.hash)
+
+
+class _MovedOnError(Exception):
+    """The ledger moved on between reading and appending."""
+
+
+def _only_if_at(number: int, state: State) -> None:
+    if state.number != number:
+        raise _MovedOnError

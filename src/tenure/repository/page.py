@@ -22,7 +22,7 @@ from tenure.domain.errors import TamperedError, TruncatedError, UnsupportedForma
 from tenure.keys.base import Unwrapper, WrappedKey, Wrapper
 from tenure.repository import wire
 from tenure.repository.entries import PageRef, Stanza
-from tenure.repository.model import Cohort
+from tenure.repository.model import ChunkKind, Cohort
 from tenure.repository.secrets import SourceKeys
 from tenure.repository.wire import Wire
 
@@ -199,15 +199,30 @@ def open_index(page: PageBytes, keys: SourceKeys) -> tuple[Cohort, Array, Array]
     (size,) = struct.unpack_from("<I", index, 0)
     found = wire.decode(index[4 : 4 + size], _CohortWire, what="a key page's cohort")
     cohort = Cohort(data_set=found.data_set, rule_class=found.rule_class, span=found.span)
-    entries = np.frombuffer(index, ENTRY, offset=4 + size)
+    entries = _table(index[4 + size :], ENTRY)
+    if len(entries) and int(entries["pack"].max()) >= len(page.header.packs):
+        raise TamperedError("a key page names a pack that its header does not list")
+    if not np.isin(entries["kind"], list(ChunkKind)).all():
+        raise UnsupportedFormatError(
+            "a key page holds chunks of a kind that this version of Tenure does not know"
+        )
     gone_aad = _aad("gone", page.header_bytes, page.index, page.keys)
     gone = open_under(keys.index, "tenure page gone", page.header.page, page.gone, aad=gone_aad)
-    return cohort, entries, np.frombuffer(gone, GONE)
+    return cohort, entries, _table(gone, GONE)
+
+
+def _table(raw: bytes, dtype: np.dtype[Any]) -> Array:
+    if len(raw) % dtype.itemsize:
+        raise TamperedError("a key page's index is not a whole number of entries")
+    return np.frombuffer(raw, dtype)
 
 
 def open_keys(page: PageBytes, unwrapper: Unwrapper) -> Array:
     """Return the DEKs, n x 32, in the order of the entries; raises as `open_secret` does."""
-    return np.frombuffer(open_secret(page, unwrapper), np.uint8).reshape(-1, KEY_BYTES)
+    raw = open_secret(page, unwrapper)
+    if len(raw) != page.header.entries * KEY_BYTES:
+        raise TamperedError("a key page does not hold one key for each of its chunks")
+    return np.frombuffer(raw, np.uint8).reshape(-1, KEY_BYTES)
 
 
 def open_secret(page: PageBytes, unwrapper: Unwrapper) -> bytes:

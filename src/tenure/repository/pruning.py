@@ -2,25 +2,35 @@
 
 Prune is a plan (which snapshots, why) and an entry; then entries that no live snapshot reaches leave their pages,
 and pages of many half-empty ones are merged. Sweep deletes objects that the ledger does not name: pages and
-manifests at once, packs only when they are older than the oldest session that may still name them.
+manifests of sessions that are over at once, packs only when they are older than the oldest session, and than any
+rewrite, that may still name them. Key stores that lack a live page get it back from another.
 """
 
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from tenure.domain.errors import HoldViolationError, ObjectLockedError, StalePlanError
+from tenure.domain.errors import (
+    HoldViolationError,
+    ObjectLockedError,
+    ObjectStoreError,
+    StalePlanError,
+)
 from tenure.domain.progress import Progress
 from tenure.objectstore.base import ObjectInfo
 from tenure.repository import names
-from tenure.repository.content import CohortContent, fits
+from tenure.repository.content import CohortContent, Rewriter, fits, rewriter_of
 from tenure.repository.entries import Prune, Sweep
-from tenure.repository.forgetting import rewriter_of
-from tenure.repository.page import open_index, parse_page
+from tenure.repository.keystores import NamedStore
+from tenure.repository.leftovers import delete_unnamed, kept_from_sweep, void_lapsed
+from tenure.repository.page import open_index
 from tenure.repository.reach import Reach
 from tenure.repository.repository import Repository
 from tenure.repository.state import PageState, State
+from tenure.repository.voids import MERGE_LEASE_S
+
+CLOCK_MARGIN_S = 300.0
+"""Packs this much older than the oldest session are still left alone: a store's servers may differ, in seconds."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,7 +55,7 @@ class PrunePlan:
 
 @dataclass(slots=True, kw_only=True)
 class Freed:
-    """What a prune or sweep freed. `retained`: objects that a lock keeps; no error."""
+    """What a prune or sweep freed. `retained`: objects that a lock keeps; no error. `mended`: pages copied back."""
 
     snapshots: int = 0
     entries: int = 0
@@ -54,6 +64,7 @@ class Freed:
     manifests: int = 0
     bytes: int = 0
     retained: int = 0
+    mended: int = 0
     pending: set[str] = field(default_factory=set)
 
 
@@ -124,18 +135,26 @@ class Pruner:
         return freed
 
     def drop_unreached(self, freed: Freed) -> None:
-        """Write pages anew without the entries that no live snapshot reaches; merge small ones."""
-        state = self._repository.refresh()
+        """Write pages anew without the entries that no live snapshot reaches; merge small ones.
+
+        Sources that are being snapshotted, or of which something is being forgotten, wait for the next run.
+
+        Raises:
+            IntegrityError: What snapshots reach cannot be read whole; nothing of that source is dropped.
+            StalePlanError: A snapshot or a forgetting began meanwhile; run it again.
+        """
+        state = void_lapsed(self._repository)
         for writer_id in sorted(state.writers):
             writer = bytes.fromhex(writer_id)
             source = state.writers[writer_id].source
-            if not any(s.source == source for s in state.sessions.values()):
+            forgets = any(not f.done for f in state.forgets_touching(source))
+            if not forgets and not any(s.source == source for s in state.sessions.values()):
                 self._drop_of(writer, freed)
 
     def _drop_of(self, writer: bytes, freed: Freed) -> None:
         repository = self._repository
         state = repository.state
-        head = state.number
+        rewriter = rewriter_of(repository)
         snapshots = [s for s in state.snapshots.values() if s.entry.writer == writer]
         reach = Reach(repository, writer).add(snapshots)
         by_tag: dict[bytes, list[PageState]] = {}
@@ -143,11 +162,14 @@ class Pruner:
             by_tag.setdefault(page.ref.tag, []).append(page)
         task = self._progress.begin("Looking for what no snapshot reaches", total=len(by_tag), unit="cohorts")
         for pages in by_tag.values():
-            self._drop_in(writer, pages, reach, freed, head)
+            now = repository.place.objects.now().timestamp()
+            self._drop_in(writer, pages, reach, freed, replace(rewriter, begun=now))
             task.advance(1)
         task.end()
 
-    def _drop_in(self, writer: bytes, pages: list[PageState], reach: Reach, freed: Freed, head: int) -> None:
+    def _drop_in(
+        self, writer: bytes, pages: list[PageState], reach: Reach, freed: Freed, rewriter: Rewriter
+    ) -> None:
         repository = self._repository
         keys = repository.keys_of(writer)
         indexes = [open_index(repository.place.key_stores.get(p.ref), keys) for p in pages]
@@ -162,73 +184,62 @@ class Pruner:
         if named <= {r.id + r.incarnation for r in reached} and not fits(len(pages), entries):
             return
         content = CohortContent.load(pages, keys, repository.place.key_stores, repository.unwrapper)
-        mask = np.array([ref in reached for ref in content.refs_of_entries()], bool)
-        lost = int((~mask).sum())
-        content.keep(mask)
-        if not len(content.entries):
-            content.gone = content.gone[:0]
-        # Dropping is only right while no snapshot came that may reach what we saw nobody reach.
-        before = repository.state.number
-        deletion = rewriter_of(repository).replace(
-            [content], cause="prune" if lost else "merge", check=lambda s: _unchanged(s, head, before)
-        )
+        lost = content.keep_reached(reached)
+        deletion = rewriter.replace([content], cause="prune" if lost else "merge")
         freed.entries += lost
         freed.pages += deletion.pages
         freed.pending |= deletion.failed
 
     def sweep(self, freed: Freed) -> None:
-        """Delete objects that the ledger does not name."""
-        repository, state = self._repository, self._repository.refresh()
+        """Delete objects that the ledger does not name, and mend key stores that lack pages it does name.
+
+        A key store that is down is reported in `freed`; objects under a lock are kept and counted.
+
+        Raises:
+            IntegrityError: A live page is whole in no key store, so nobody knows which packs are needed.
+        """
+        repository, state = self._repository, void_lapsed(self._repository)
         now = repository.place.objects.now().timestamp()
-        alive = {bytes.fromhex(s) for s, session in state.sessions.items() if not session.lapsed(now)}
-        oldest = min((s.began_at for s in state.sessions.values() if not s.lapsed(now)), default=now)
-        scopes = {r.page for f in state.open_forgets() for r in f.scopes}
-        named_packs = self._sweep_pages(state, alive, scopes, freed)
+        deletion = delete_unnamed(repository, state, kept_from_sweep(repository, state))
+        freed.pages += deletion.pages
+        freed.pending |= deletion.failed
+        for named in repository.place.key_stores.stores:
+            self._mend(state, named, freed)
         wanted = {s.entry.manifest for s in state.snapshots.values()}
         for info in list(repository.place.objects.list(names.MANIFESTS)):
-            session = bytes.fromhex(info.name.rsplit("-", 1)[-1])
-            if info.name not in wanted and session not in alive:
-                self._delete(info, freed)
-                freed.manifests += 1
+            if info.name not in wanted and info.name.rsplit("-", 1)[-1] not in state.sessions:
+                freed.manifests += self._delete(info, freed)
+        packs = {
+            names.pack(p)
+            for page in state.pages.values()
+            for p in repository.place.key_stores.get(page.ref).header.packs
+        }
+        oldest = min((s.began_at - CLOCK_MARGIN_S for s in state.sessions.values()), default=now)
         for info in list(repository.place.objects.list(names.PACKS)):
-            young = info.modified.timestamp() >= oldest
-            if info.name not in named_packs and not young:
-                self._delete(info, freed)
-                freed.packs += 1
-        entry = Sweep(packs=freed.packs, pages=freed.pages, bytes=freed.bytes)
+            if info.name not in packs and info.modified.timestamp() < min(oldest, now - MERGE_LEASE_S):
+                freed.packs += self._delete(info, freed)
         if freed.packs or freed.pages or freed.manifests:
+            entry = Sweep(packs=freed.packs, pages=freed.pages, bytes=freed.bytes)
             repository.ledger.append(entry, repository.purge_key)
 
-    def _sweep_pages(self, state: State, alive: set[bytes], scopes: set[bytes], freed: Freed) -> set[str]:
-        """Delete unnamed pages in every key store; return the names of packs that live pages name."""
+    def _mend(self, state: State, named: NamedStore, freed: Freed) -> None:
+        """Copy to a key store the live pages it lacks: it was down when they were put, or it lost them."""
         stores = self._repository.place.key_stores
-        packs: set[str] = set()
-        for named in stores.stores:
-            for info in list(named.store.list(names.PAGES)):
-                page_id = bytes.fromhex(info.name.rsplit("/", 1)[-1])
-                if page_id.hex() in state.pages or page_id in scopes:
-                    continue
-                if parse_page(named.store.get(info.name), name=info.name).header.session in alive:
-                    continue
-                deletion = stores.delete([info.name])
-                freed.pages += 1
-                freed.pending |= deletion.failed
-        for page in state.pages.values():
-            packs.update(names.pack(p) for p in stores.get(page.ref).header.packs)
-        return packs
+        try:
+            there = {info.name for info in named.store.list(names.PAGES)}
+            for page in state.pages.values():
+                ref = page.ref
+                if names.page(ref.epoch, ref.tag, ref.page) not in there:
+                    stores.mend(ref, named)
+                    freed.mended += 1
+        except ObjectStoreError:
+            freed.pending.add(named.name)
 
-    def _delete(self, info: ObjectInfo, freed: Freed) -> None:
+    def _delete(self, info: ObjectInfo, freed: Freed) -> int:
         try:
             self._repository.place.objects.delete(info.name)
-            freed.bytes += info.size
         except ObjectLockedError:
             freed.retained += 1
-
-
-def _unchanged(state: State, head: int, before: int) -> None:
-    newer: Iterable[int] = (n for n in state.snapshots if n > max(head, 0))
-    sessions = [s.number for s in state.sessions.values() if s.number > before]
-    if list(newer) or sessions:
-        raise StalePlanError(
-            "a snapshot was taken while unreached entries were looked for", hint="run `tenure prune` again"
-        )
+            return 0
+        freed.bytes += info.size
+        return 1

@@ -18,7 +18,7 @@ class Reach:
 
     def __init__(self, repository: Repository, writer: bytes) -> None:
         self._repository = repository
-        self._reader = repository.chunk_reader(repository.keys_of(writer))
+        self._reader = repository.structure_reader(repository.keys_of(writer))
         self._seen: set[ChunkRef] = set()
         self.refs: dict[Cohort, set[ChunkRef]] = {}
 
@@ -54,6 +54,7 @@ class Reach:
                 queue.append(replacement)
         # What a reached chunk has beside it is reached too.
         places = self._reader.index(cohort).places
+        self._reader.drop(cohort)
         return found | {places[ref].companion for ref in found if ref in places}
 
     def _root(self, root: Root) -> None:

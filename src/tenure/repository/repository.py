@@ -4,133 +4,50 @@ What a process may do follows from the keys it was given: a `Writer` takes snaps
 unwrapper reads; the purge key orders. See docs/format.md, "Keys".
 """
 
-from collections.abc import Mapping
 from concurrent.futures import Executor
-from dataclasses import dataclass, field
-from datetime import datetime
 
-from tenure.crypto.hashing import random_bytes
-from tenure.crypto.hpke import RecipientPublic
+from tenure.crypto.hashing import content_hash, random_bytes
 from tenure.crypto.signing import SigningKey, VerifyKey
 from tenure.domain.errors import (
     ConfigError,
+    IntegrityError,
     KeyMismatchError,
     LeasedError,
     ObjectNotFoundError,
     RepositoryNotFoundError,
     RollbackError,
     TamperedError,
+    TruncatedError,
+    UnsupportedFormatError,
 )
 from tenure.keys.base import Unwrapper, Wrapper
-from tenure.keys.local import LocalRecipients
-from tenure.objectstore.base import ObjectStore
 from tenure.repository import bundles, marker
 from tenure.repository.chunkreader import ChunkReader
-from tenure.repository.entries import Admit, Begin, Epoch, Recipient, Void
-from tenure.repository.keystores import KeyStores
-from tenure.repository.ledger import HeadMemory, Ledger, Trust
+from tenure.repository.entries import Admit, Begin, Remove, Void
+from tenure.repository.founding import Founding, Pins, Place, Rights, Writer, create, wrapper_for
+from tenure.repository.ledger import Ledger, Trust
 from tenure.repository.manifest import Manifest, parse_manifest
-from tenure.repository.marker import Marker, Parameters
+from tenure.repository.marker import Marker
 from tenure.repository.secrets import ReaderSecrets, SourceKeys, WriterSecrets
 from tenure.repository.session import Session, SessionParts
 from tenure.repository.snapshotreader import SnapshotReader
 from tenure.repository.state import EpochState, SnapshotState, State
+from tenure.repository.voids import MOST_SESSION_S
+
+__all__ = [
+    "CLOCK_TOLERANCE_S",
+    "Founding",
+    "Pins",
+    "Place",
+    "Repository",
+    "Rights",
+    "Writer",
+    "create",
+    "wrapper_for",
+]
 
 CLOCK_TOLERANCE_S = 300.0
 """How far behind the newest ledger entry the store's clock may be before nothing is done any more, in seconds."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Writer:
-    """The right to add snapshots of one source."""
-
-    secrets: WriterSecrets
-    ledger_secret: bytes = field(repr=False)
-    key: SigningKey = field(repr=False)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Rights:
-    """What a process was given. A writer-only process has neither unwrapper nor purge key."""
-
-    writers: Mapping[str, Writer] = field(default_factory=dict)
-    unwrapper: Unwrapper | None = None
-    purge: SigningKey | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Pins:
-    """Whom this process trusts, from its own configuration."""
-
-    repository: bytes
-    purge_key: VerifyKey
-    least_epoch: int = 1
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Place:
-    """Where a repository lies, and where this process remembers how far it has seen it."""
-
-    objects: ObjectStore
-    key_stores: KeyStores
-    memory: HeadMemory
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Founding:
-    """What `create` needs to know."""
-
-    purge: SigningKey
-    recipients: tuple[Recipient, ...]
-    created: datetime
-    one_person: bool
-    parameters: Parameters
-
-
-def wrapper_for(recipients: tuple[Recipient, ...]) -> Wrapper:
-    """Return what wraps for an epoch's recipients.
-
-    Raises:
-        KeyMismatchError: A recipient of a provider this version does not know.
-    """
-    unknown = {r.provider for r in recipients} - {"local"}
-    if unknown:
-        raise KeyMismatchError(
-            f"the epoch wraps for a provider this version does not know: {', '.join(sorted(unknown))}"
-        )
-    return LocalRecipients([RecipientPublic(r.public) for r in recipients])
-
-
-def create(place: Place, founding: Founding) -> tuple[Marker, ReaderSecrets]:
-    """Make a repository: the marker, then the opening of epoch 1.
-
-    Raises:
-        PreconditionFailedError: There is one already.
-    """
-    found = Marker(
-        format=marker.FORMAT,
-        repository=random_bytes(16).hex(),
-        created=founding.created,
-        purge_key=founding.purge.public().raw.hex(),
-        one_person=founding.one_person,
-        key_stores=len(place.key_stores.stores),
-        parameters=founding.parameters,
-    )
-    marker.write(place.objects, found, founding.purge)
-    secrets = ReaderSecrets(ledger=random_bytes(32), fingerprint=random_bytes(32))
-    trust = Trust(
-        repository=found.repository_id, purge_key=founding.purge.public(), ledger_secret=secrets.ledger
-    )
-    clear = bundles.epoch_clear(
-        secrets,
-        repository=found.repository_id,
-        epoch=1,
-        recipients=founding.recipients,
-        wrapper=wrapper_for(founding.recipients),
-    )
-    ledger = Ledger(place.objects, trust, place.memory)
-    ledger.append(Epoch(epoch=1, state="open"), founding.purge, clear=clear)
-    return found, secrets
 
 
 class Repository:
@@ -166,7 +83,10 @@ class Repository:
         secrets, ledger_secret = None, b""
         if rights.unwrapper is not None:
             secrets = bundles.reader_secrets(
-                place.objects, repository=pins.repository, unwrapper=rights.unwrapper
+                place.objects,
+                repository=pins.repository,
+                unwrapper=rights.unwrapper,
+                purge_key=pins.purge_key,
             )
             ledger_secret = secrets.ledger
         elif rights.writers:
@@ -279,7 +199,7 @@ class Repository:
         """
         if any(w.source == source and not w.removed for w in self.refresh().writers.values()):
             raise ConfigError(f"source {source!r} has a writer already")
-        secrets, key = WriterSecrets.generate(source), SigningKey.generate()
+        secrets, key = self._generation_of(source), SigningKey.generate()
         clear = bundles.admit_clear(secrets, key.public().raw, repository=self.id, wrapper=self.wrapper())
         self.ledger.append(Admit(writer=secrets.writer, source=source), self.purge_key, clear=clear)
         if self._secrets is not None:
@@ -289,6 +209,38 @@ class Repository:
                 writers=(*self._secrets.writers, secrets),
             )
         return Writer(secrets=secrets, ledger_secret=self._trust.ledger_secret, key=key)
+
+    def remove(self, source: str, reason: str) -> None:
+        """Take away a source's writer: what it signs from now on counts for nothing; its snapshots stay.
+
+        Raises:
+            ConfigError: The source has no writer.
+        """
+        for writer_id, writer in self.refresh().writers.items():
+            if writer.source == source and not writer.removed:
+                body = Remove(writer=bytes.fromhex(writer_id), reason=reason)
+                self.ledger.append(body, self.purge_key)
+                return
+        raise ConfigError(f"source {source!r} has no writer to remove")
+
+    def _generation_of(self, source: str) -> WriterSecrets:
+        """Draw a writer's secrets; a source that had a writer keeps its cohort tags, which forgetting goes by."""
+        fresh = WriterSecrets.generate(source)
+        before = [w for w in self._secrets.writers if w.source == source] if self._secrets is not None else []
+        if not before:
+            return fresh
+        return WriterSecrets(writer=fresh.writer, source=source, secret=fresh.secret, tags=before[-1].tags)
+
+    def structure_reader(self, keys: SourceKeys) -> ChunkReader:
+        """Return a reader of a source's structure and indexes, which opens no page key."""
+        return ChunkReader(
+            objects=self.place.objects,
+            key_stores=self.place.key_stores,
+            keys=keys,
+            repository=self.id,
+            state=self.state,
+            unwrapper=None,
+        )
 
     def chunk_reader(self, keys: SourceKeys, *, as_of: int = 0) -> ChunkReader:
         """Return a reader of a source's chunks at the ledger's head; `as_of` as in `ChunkReader`."""
@@ -312,12 +264,14 @@ class Repository:
         try:
             raw = self.place.objects.get(entry.manifest)
         except ObjectNotFoundError as e:
-            raise TamperedError(f"the manifest of snapshot {snapshot.number} is missing") from e
-        found = parse_manifest(raw, name=entry.manifest)
-        if found.hash != entry.manifest_hash:
-            raise TamperedError(
-                f"the manifest of snapshot {snapshot.number} is not the one that was committed"
+            raise IntegrityError(
+                f"{entry.manifest}, the manifest of snapshot {snapshot.number}, is missing"
+            ) from e
+        if content_hash(raw) != entry.manifest_hash:
+            raise _what_is_wrong(raw, entry.manifest)(
+                f"{entry.manifest}, the manifest of snapshot {snapshot.number}, is not the one that was committed"
             )
+        found = parse_manifest(raw, name=entry.manifest)
         writer = VerifyKey(self.state.writers[entry.writer.hex()].admitted.public)
         return found.open(self.keys_of(entry.writer), writer)
 
@@ -347,19 +301,21 @@ class Repository:
 
         Raises:
             LeasedError: Another session of this source is under way.
-            ConfigError: This process has no writer's key for the source.
+            ConfigError: This process has no writer's key for the source, or `expires` is too long.
         """
         writer = self.rights.writers.get(source)
         if writer is None:
             raise ConfigError(
                 f"there is no writer's key for source {source!r}", hint="see `keys.writers` in tenure.yaml"
             )
+        if not 1 <= expires <= MOST_SESSION_S:
+            raise ConfigError(f"a session lasts 1 to {MOST_SESSION_S} seconds, not {expires}")
         state = self.refresh()
         now = self.place.objects.now().timestamp()
         for session_id, session in list(state.sessions.items()):
-            if session.source != source or session.lapsed(now):
+            if session.source != source:
                 continue
-            if not alone:
+            if not alone and not session.lapsed(now):
                 raise LeasedError(
                     f"source {source!r} is being snapshotted by another run (session {session_id[:8]})"
                 )
@@ -370,18 +326,21 @@ class Repository:
         return self._begin(writer, executor, expires)
 
     def _begin(self, writer: Writer, executor: Executor, expires: int) -> Session:
-        source, state = writer.secrets.source, self.state
-        mine = [s for s in state.snapshots_of(source) if s.entry.writer == writer.secrets.writer]
-        base = mine[-1] if mine else None
+        keys = self.keys_of(writer.secrets.writer)
+        base = self._base(writer)
         entry = Begin(
             session=random_bytes(16),
             writer=writer.secrets.writer,
-            source=source,
-            base=base.number if base else 0,
+            source=writer.secrets.source,
+            base=base[0].number if base else 0,
             expires=expires,
         )
-        number = self.ledger.append(entry, writer.key).number
-        keys = self.keys_of(writer.secrets.writer)
+        state = self.ledger.append(entry, writer.key)
+        if entry.session.hex() not in state.sessions:
+            raise LeasedError(
+                f"the ledger passed over this session: {state.refused.get(state.number, 'no reason given')}",
+                hint="`tenure keys status` says whether this writer was removed",
+            )
         parts = SessionParts(
             objects=self.place.objects,
             key_stores=self.place.key_stores,
@@ -393,7 +352,26 @@ class Repository:
             epoch=self.epoch().opened.epoch,
             parameters=self.marker.parameters,
             executor=executor,
-            reader=self.chunk_reader(keys, as_of=base.number if base else 0),
-            base=self.manifest(base) if base else None,
+            reader=self.chunk_reader(keys, as_of=base[0].number if base else 0),
+            base=base[1] if base else None,
         )
-        return Session(parts, entry, number)
+        return Session(parts, entry, state.number)
+
+    def _base(self, writer: Writer) -> tuple[SnapshotState, Manifest] | None:
+        """Return the newest of the writer's snapshots; none where its manifest is damaged: the next is whole then."""
+        found = self.state.snapshots_of(writer.secrets.source)
+        mine = [s for s in found if s.entry.writer == writer.secrets.writer]
+        try:
+            return (mine[-1], self.manifest(mine[-1])) if mine else None
+        except IntegrityError:
+            return None
+
+
+def _what_is_wrong(raw: bytes, name: str) -> type[IntegrityError]:
+    try:
+        parse_manifest(raw, name=name)
+    except TruncatedError:
+        return TruncatedError
+    except (IntegrityError, UnsupportedFormatError):
+        return TamperedError
+    return TamperedError

@@ -17,7 +17,7 @@ from tenure.repository.entries import PageRef
 from tenure.repository.keystores import KeyStores
 from tenure.repository.model import Cohort
 from tenure.repository.page import ENTRY, GONE, PagePlain, open_secret, seal_page
-from tenure.repository.rows import Bytes, sorted_unique
+from tenure.repository.rows import Bytes, contains, sorted_unique
 from tenure.repository.secrets import SourceKeys, fingerprint
 from tenure.repository.wire import Wire
 
@@ -43,9 +43,8 @@ class Scope:
         """Return the scope less some records; a cohort with one of them no longer goes whole."""
         records = {}
         for data_set, ids in self.records.items():
-            drop = {i.tobytes() for i in left.get(data_set, np.empty((0, 16), np.uint8))}
-            kept = [i for i in ids if i.tobytes() not in drop]
-            records[data_set] = sorted_unique(np.array(kept, np.uint8).reshape(-1, 16))
+            drop = sorted_unique(left[data_set]) if data_set in left else np.empty((0, 16), np.uint8)
+            records[data_set] = ids[~contains(drop, ids)]
         spoiled = {data_set for data_set, ids in left.items() if len(ids)}
         return Scope(records=records, cohorts=tuple(c for c in self.cohorts if c.data_set not in spoiled))
 
@@ -71,7 +70,7 @@ class Sealing:
 
 
 def put_scope(scope: Scope, keys: SourceKeys, stores: KeyStores, sealing: Sealing) -> PageRef:
-    """Put a scope page into every key store."""
+    """Put a scope page into every key store that takes it; they need no second copy, they only must all go."""
     raw = wire.encode(
         _ScopeWire(
             records={d: ids.tobytes() for d, ids in sorted(scope.records.items())},
@@ -93,7 +92,7 @@ def put_scope(scope: Scope, keys: SourceKeys, stores: KeyStores, sealing: Sealin
         session=sealing.forget,
         wrapper=sealing.wrapper,
     )
-    stores.put(ref, page)
+    stores.put_where_possible(ref, page)
     return ref
 
 
@@ -111,11 +110,13 @@ def get_scope(ref: PageRef, stores: KeyStores, unwrapper: Unwrapper) -> Scope:
 
 
 def seal_fingerprints(scopes: Mapping[str, Scope], fingerprint_key: bytes) -> bytes:
-    """Return what the ledger keeps: data set -> fingerprints, for readers and purgers only."""
+    """Return what the ledger keeps: source -> data set -> fingerprints, for readers and purgers only."""
     found = {
-        data_set: b"".join(fingerprint(fingerprint_key, data_set, i.tobytes()) for i in ids)
-        for scope in scopes.values()
-        for data_set, ids in scope.records.items()
+        source: {
+            data_set: b"".join(fingerprint(fingerprint_key, data_set, i.tobytes()) for i in ids)
+            for data_set, ids in scope.records.items()
+        }
+        for source, scope in sorted(scopes.items())
     }
     salt = random_bytes(16)
     sealed = seal_under(
@@ -124,14 +125,20 @@ def seal_fingerprints(scopes: Mapping[str, Scope], fingerprint_key: bytes) -> by
     return wire.encode(_FingerprintsWire(salt=salt, sealed=sealed))
 
 
-def open_fingerprints(raw: bytes, fingerprint_key: bytes) -> Mapping[str, frozenset[bytes]]:
-    """Return data set -> 16-byte fingerprints."""
+def open_fingerprints(
+    raw: bytes, fingerprint_key: bytes, source: str | None = None
+) -> Mapping[str, frozenset[bytes]]:
+    """Return data set -> 16-byte fingerprints, of one source or, where None, of all together."""
     found = wire.decode(raw, _FingerprintsWire, what="a forgetting's fingerprints")
     plain = open_under(
         fingerprint_key, "tenure fingerprints", found.salt, found.sealed, aad=context("fingerprints")
     )
-    loose = wire.decode(plain, dict[str, bytes], what="a forgetting's fingerprints")
-    return {d: frozenset(f[i : i + 16] for i in range(0, len(f), 16)) for d, f in loose.items()}
+    loose = wire.decode(plain, dict[str, dict[str, bytes]], what="a forgetting's fingerprints")
+    prints: dict[str, set[bytes]] = {}
+    for name, data_sets in loose.items():
+        for data_set, joined in data_sets.items() if source in {None, name} else ():
+            prints.setdefault(data_set, set()).update(joined[i : i + 16] for i in range(0, len(joined), 16))
+    return {data_set: frozenset(some) for data_set, some in prints.items()}
 
 
 def matcher(prints: Mapping[str, frozenset[bytes]], fingerprint_key: bytes) -> Callable[[str, bytes], bool]:

@@ -6,16 +6,17 @@ the commit. Whatever happens before it leaves objects that the ledger does not n
 
 from collections.abc import Callable, Mapping
 from concurrent.futures import Executor, ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import BinaryIO
 
 from tenure.crypto.hashing import content_hash
 from tenure.crypto.signing import SigningKey
-from tenure.domain.errors import LeasedError, RepositoryError
+from tenure.domain.errors import IntegrityError, LeasedError, RepositoryError
 from tenure.domain.progress import ProgressTask
 from tenure.keys.base import Wrapper
 from tenure.objectstore.base import ObjectStore
-from tenure.repository import names, structure
+from tenure.repository import names, structure, voids
 from tenure.repository.chunkreader import ChunkReader
 from tenure.repository.chunkwriter import ChunkWriter
 from tenure.repository.entries import Begin, PageRef, Snapshot, Void
@@ -94,7 +95,7 @@ class Session:
         self._uploads = ThreadPoolExecutor(max_workers=2, thread_name_prefix="pack-put")
         state = parts.ledger.state
         # While a forgetting of this source is open, its chunks may be about to go: nothing of them is built upon.
-        self.may_reuse = all(f.done for f in state.forgets_touching(begin.source))
+        self.may_reuse = not state.sessions[begin.session.hex()].fresh
         writers = frozenset({parts.keys.writer})
         pages = state.live_pages(writers) if self.may_reuse else []
         by_tag: dict[bytes, list[PageRef]] = {}
@@ -115,18 +116,25 @@ class Session:
         root = self._base_root(data_set, "table")
         if root is None:
             return {}
-        trees = {c: read_tree(c, wire, self._parts.reader.structure) for c, wire in root.cohorts()}
-        return {c: tree for c, tree in trees.items() if self._whole(tree)}
+        trees: dict[Cohort, Tree] = {}
+        for cohort, wire in root.cohorts():
+            # What of the base is damaged is stored again: that costs dedup, and mends.
+            with suppress(IntegrityError):
+                tree = read_tree(cohort, wire, self._parts.reader.structure)
+                if self._whole(tree):
+                    trees[cohort] = tree
+        return trees
 
     def base_recordings(self, data_set: str) -> dict[bytes, tuple[Cohort, MediaEntry]]:
         """Return path hash -> (cohort, entry) of the base's recordings that are still whole."""
         root = self._base_root(data_set, "recordings")
         found: dict[bytes, tuple[Cohort, MediaEntry]] = {}
         for cohort, wire in root.cohorts() if root is not None else ():
-            places = self._parts.reader.index(cohort).places
-            for entry in read_media_tree(cohort, wire, self._parts.reader.structure).entries:
-                if entry.companion in places and all(c in places for c in entry.chunks):
-                    found[entry.path_hash] = (cohort, entry)
+            with suppress(IntegrityError):
+                places = self._parts.reader.index(cohort).places
+                for entry in read_media_tree(cohort, wire, self._parts.reader.structure).entries:
+                    if entry.companion in places and all(c in places for c in entry.chunks):
+                        found[entry.path_hash] = (cohort, entry)
         return found
 
     def base_layout(self, data_set: str) -> RowLayout | None:
@@ -197,9 +205,12 @@ class Session:
             plain=sum(line.plain for line in self._lines.values()),
             pages=tuple(refs),
         )
-        number = parts.ledger.append(entry, parts.key, check=self._may_commit).number
+        state = parts.ledger.append(entry, parts.key, check=lambda newest: self._may_commit(newest, entry))
         self._uploads.shutdown(wait=False)
-        return number
+        if state.number not in state.snapshots:
+            # Between the check and the put its time ran out.
+            raise self._lapsed()
+        return state.number
 
     def abandon(self, reason: str) -> None:
         """Void the session; what it put stays unnamed and is swept."""
@@ -207,21 +218,23 @@ class Session:
         void = Void(session=self.begin.session, writer=self._parts.keys.writer, reason=reason)
         self._parts.ledger.append(void, self._parts.key)
 
-    def _may_commit(self, state: State) -> None:
+    def _may_commit(self, state: State, entry: Snapshot) -> None:
         session = state.sessions.get(self.begin.session.hex())
-        if session is None or session.lapsed(self._parts.objects.now().timestamp()):
-            raise LeasedError(
-                f"the snapshot of {self.begin.source!r} took longer than its session may last, or was voided; nothing was"
-                " committed",
-                hint="run the snapshot again; raise `session_hours` if it always takes this long",
-            )
-        if (
-            state.last_word_on(self.begin.source) > self.number
-            or state.open_epoch().opened.epoch != self._parts.epoch
-        ):
+        now = self._parts.objects.now().timestamp()
+        if session is None or session.lapsed(now):
+            raise self._lapsed()
+        refusal = voids.snapshot(state, entry, at=now)
+        if refusal:
             raise OvertakenError(
-                f"while {self.begin.source!r} was read, records of it were purged or keys were rotated"
+                f"while {self.begin.source!r} was read, records of it were purged or keys were rotated: {refusal}"
             )
+
+    def _lapsed(self) -> LeasedError:
+        return LeasedError(
+            f"the snapshot of {self.begin.source!r} took longer than its session may last, or was voided; nothing was"
+            " committed",
+            hint="run the snapshot again; raise `session_hours` if it always takes this long",
+        )
 
     def _put_page(self, plain: PagePlain) -> PageRef:
         parts = self._parts
@@ -261,7 +274,10 @@ class Session:
         line = base.data_sets.get(data_set) if base is not None and self.may_reuse else None
         if line is None or line.kind != kind:
             return None
-        return read_root(self._parts.reader.structure(ref_of(line.root)))
+        try:
+            return read_root(self._parts.reader.structure(ref_of(line.root)))
+        except IntegrityError:
+            return None  # stored again
 
     def _whole(self, tree: Tree) -> bool:
         """Whether nothing of a tree was forgotten: only then does it say what is stored."""

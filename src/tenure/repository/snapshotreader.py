@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
 
+from tenure.domain.errors import IntegrityError
 from tenure.repository import mediacompanion
 from tenure.repository.chunkreader import ChunkReader, Place
 from tenure.repository.manifest import Manifest
@@ -67,8 +68,13 @@ class SnapshotReader:
                 yield batch
             missing = tree.rows - (balance.records - before)
             if missing:
-                balance.forgotten += missing
                 number = self._taken_by(tree)
+                if missing < 0 or not number:
+                    raise IntegrityError(
+                        f"snapshot {self.snapshot.number} has {tree.rows - missing} records in a cohort of {tree.rows},"
+                        " and no forgetting explains it"
+                    )
+                balance.forgotten += missing
                 balance.by_entry[number] = balance.by_entry.get(number, 0) + missing
             self.chunks.drop(tree.cohort)
 
@@ -80,10 +86,12 @@ class SnapshotReader:
                 meta = self._meta(cohort, entry, companions)
                 if meta is None:
                     balance.forgotten += 1
-                    number = (
-                        self.chunks.lacks(cohort, entry.companion)[1]
-                        or self.chunks.index(cohort).forgotten_at
-                    )
+                    lacks = self.chunks.lacks(cohort, entry.companion)[1]
+                    number = lacks or self.chunks.forgotten_at(cohort)
+                    if not number:
+                        raise IntegrityError(
+                            f"snapshot {self.snapshot.number} lacks a recording, and no forgetting explains it"
+                        )
                     balance.by_entry[number] = balance.by_entry.get(number, 0) + 1
                     continue
                 balance.records += 1
@@ -112,7 +120,7 @@ class SnapshotReader:
 
     def _taken_by(self, tree: Tree) -> int:
         numbers = [self.chunks.lacks(tree.cohort, e.chunk)[1] for layer in tree.layers for e in layer.entries]
-        return max(numbers, default=0) or self.chunks.index(tree.cohort).forgotten_at
+        return max(numbers, default=0) or self.chunks.forgotten_at(tree.cohort)
 
     def _meta(
         self, cohort: Cohort, entry: MediaEntry, companions: dict[ChunkRef, tuple[RecordingMeta | None, ...]]

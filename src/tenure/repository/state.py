@@ -1,29 +1,25 @@
 """What the ledger adds up to: the state after reading it from its start, or from a checkpoint.
 
-*What the ledger does not name does not exist.* `apply` is the only thing that changes a state; it is given one
-verified entry after the other and refuses what its signer may not say.
+*What the ledger does not name does not exist.* Only `replay.apply` changes a state, one verified entry after the
+other; `voids` says which entries count for nothing.
 """
 
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Iterator
 
 import msgspec
 
 from tenure.domain.errors import TamperedError
 from tenure.repository import entries as e
 
-DROPPING = ("forget", "prune")
-"""Causes of a `merge` after which entries are missing that were there before; all others keep every entry."""
 
-
-class EpochState(msgspec.Struct, kw_only=True):
+class EpochState(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     """`opened`: the clear part of its opening entry, which wraps the shared secrets."""
 
     state: str
     opened: e.EpochClear
 
 
-class WriterState(msgspec.Struct, kw_only=True):
+class WriterState(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     """A writer, and whether it may still add snapshots."""
 
     source: str
@@ -31,8 +27,11 @@ class WriterState(msgspec.Struct, kw_only=True):
     removed: bool = False
 
 
-class SessionState(msgspec.Struct, kw_only=True):
-    """A session that neither committed nor was voided. `began_at`: the store's time, seconds since the epoch."""
+class SessionState(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+    """A session that neither committed nor was voided. `began_at`: the store's time, seconds since the epoch.
+
+    `fresh`: a forgetting of its source was open when it began, so it builds on nothing that was stored before.
+    """
 
     number: int
     writer: bytes
@@ -40,13 +39,14 @@ class SessionState(msgspec.Struct, kw_only=True):
     base: int
     began_at: float
     expires: int
+    fresh: bool = False
 
     def lapsed(self, now: float) -> bool:
         """Whether it has outlived its time."""
         return now > self.began_at + self.expires
 
 
-class SnapshotState(msgspec.Struct, kw_only=True):
+class SnapshotState(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     """A snapshot that was committed and not pruned. `committed_at`: the store's time."""
 
     number: int
@@ -54,22 +54,29 @@ class SnapshotState(msgspec.Struct, kw_only=True):
     committed_at: float
 
 
-class PageState(msgspec.Struct, kw_only=True):
+class PageState(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     """A live key page and the ledger number that made it live."""
 
     ref: e.PageRef
     number: int
 
 
-class ForgetState(msgspec.Struct, kw_only=True):
-    """A forgetting. `judged`: number of its `amended` entry, 0 before; `done`: number of its `done`, 0 before."""
+class ForgetState(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+    """A forgetting. `judged`, `carried`, `done`: numbers of the entries that say so, 0 before.
+
+    `carried`: every page was rewritten, and the scope pages are no longer named. `pages`, `chunks`: how many of
+    them its merges took out so far; unlike what a process counts, that survives a crash.
+    """
 
     number: int
     at: float
     intent: e.Intent
     judged: int = 0
     amended: e.Amended | None = None
+    carried: int = 0
     done: int = 0
+    pages: int = 0
+    chunks: int = 0
 
     @property
     def cohorts(self) -> tuple[tuple[bytes, bytes], ...]:
@@ -87,7 +94,7 @@ class ForgetState(msgspec.Struct, kw_only=True):
         return self.intent.scopes + (self.amended.scopes if self.amended is not None else ())
 
 
-class State(msgspec.Struct, kw_only=True):
+class State(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     """Everything the ledger says, after entry `number` whose hash is `hash`. Dict keys are hex where ids are bytes."""
 
     number: int = 0
@@ -104,6 +111,7 @@ class State(msgspec.Struct, kw_only=True):
     cohorts_gone: dict[str, int] = {}
     drops: dict[str, int] = {}
     refused: dict[int, str] = {}
+    checkpoint: int = 0
 
     def open_epoch(self) -> EpochState:
         """Return the epoch that new pages belong to.
@@ -141,146 +149,16 @@ class State(msgspec.Struct, kw_only=True):
         """Return the highest number at which a forgetting of this source began or was judged; 0 for none."""
         return max((max(f.number, f.judged) for f in self.forgets_touching(source)), default=0)
 
-    def overtaken(self, source: str, writer: bytes, view: int) -> bool:
+    def overtaken(self, source: str, writer: bytes, view: int, *, fresh: bool = False) -> bool:
         """Whether a snapshot with this view must not commit.
 
         Its view may hold what a forgetting deleted, or it may build on chunks that a forgetting or a pruning
-        dropped since.
+        dropped since; a `fresh` session builds on none.
         """
-        return view < max(self.last_word_on(source), self.drops.get(writer.hex(), 0))
+        dropped = 0 if fresh else self.drops.get(writer.hex(), 0)
+        return view < max(self.last_word_on(source), dropped)
 
-
-def apply(state: State, body: e.Body, clear: e.Clear, *, number: int, at: float) -> None:
-    """Take one entry into the state; `at` is the store's time of it.
-
-    Raises:
-        TamperedError: It contradicts what is there.
-    """
-    _APPLY[type(body)](state, body, clear, number, at)
-
-
-def _epoch(state: State, body: e.Epoch, clear: e.Clear, number: int, _at: float) -> None:
-    if body.state == "open":
-        if not isinstance(clear, e.EpochClear) or clear.epoch != body.epoch or body.epoch in state.epochs:
-            raise TamperedError(
-                f"ledger entry {number} opens an epoch that it does not describe, or opens it twice"
-            )
-        for other in state.epochs.values():
-            other.state = "closing" if other.state == "open" else other.state
-        state.epochs[body.epoch] = EpochState(state="open", opened=clear)
-    else:
-        if body.epoch not in state.epochs:
-            raise TamperedError(f"ledger entry {number} closes an epoch that was never opened")
-        state.epochs[body.epoch].state = body.state
-
-
-def _admit(state: State, body: e.Admit, clear: e.Clear, number: int, _at: float) -> None:
-    if (
-        not isinstance(clear, e.AdmitClear)
-        or clear.writer != body.writer
-        or body.writer.hex() in state.writers
-    ):
-        raise TamperedError(
-            f"ledger entry {number} admits a writer that it does not describe, or admits it twice"
-        )
-    state.writers[body.writer.hex()] = WriterState(source=body.source, admitted=clear)
-
-
-def _remove(state: State, body: e.Remove, _clear: e.Clear, _number: int, _at: float) -> None:
-    state.writers[body.writer.hex()].removed = True
-
-
-def _rules(state: State, body: e.Rules, _clear: e.Clear, _number: int, _at: float) -> None:
-    state.rules = body
-
-
-def _hold(state: State, body: e.Hold, _clear: e.Clear, _number: int, _at: float) -> None:
-    state.holds[body.hold] = body
-
-
-def _begin(state: State, body: e.Begin, _clear: e.Clear, number: int, at: float) -> None:
-    state.sessions[body.session.hex()] = SessionState(
-        number=number,
-        writer=body.writer,
-        source=body.source,
-        base=body.base,
-        began_at=at,
-        expires=body.expires,
-    )
-
-
-def _snapshot(state: State, body: e.Snapshot, _clear: e.Clear, number: int, at: float) -> None:
-    session = state.sessions.pop(body.session.hex(), None)
-    # A commit that came after its session was voided or lapsed, or whose view a forgetting has overtaken, or that
-    # names an epoch no longer open, never happened: its pages stay unnamed and are deleted on sight.
-    epoch = state.open_epoch().opened.epoch
-    if (
-        session is None
-        or session.lapsed(at)
-        or session.writer != body.writer
-        or session.source != body.source
-    ):
-        return
-    if state.overtaken(body.source, body.writer, body.view) or any(p.epoch != epoch for p in body.pages):
-        return
-    state.snapshots[number] = SnapshotState(number=number, entry=body, committed_at=at)
-    for page in body.pages:
-        state.pages[page.page.hex()] = PageState(ref=page, number=number)
-
-
-def _void(state: State, body: e.Void, _clear: e.Clear, _number: int, _at: float) -> None:
-    state.sessions.pop(body.session.hex(), None)
-
-
-def _intent(state: State, body: e.Intent, _clear: e.Clear, number: int, at: float) -> None:
-    state.forgets[body.forget.hex()] = ForgetState(number=number, at=at, intent=body)
-
-
-def _amended(state: State, body: e.Amended, _clear: e.Clear, number: int, _at: float) -> None:
-    forget = state.forgets[body.forget.hex()]
-    forget.judged = number
-    forget.amended = body
-
-
-def _merge(state: State, body: e.Merge, _clear: e.Clear, number: int, _at: float) -> None:
-    for page in body.removed:
-        gone = state.pages.pop(page.hex(), None)
-        if gone is not None and body.cause in DROPPING:
-            state.drops[gone.ref.writer.hex()] = number
-    if body.cause == "forget":
-        for _writer, tag in state.forgets[body.forget.hex()].cohorts:
-            state.cohorts_gone[tag.hex()] = number
-    for ref in body.added:
-        state.pages[ref.page.hex()] = PageState(ref=ref, number=number)
-
-
-def _done(state: State, body: e.Done, _clear: e.Clear, number: int, _at: float) -> None:
-    state.forgets[body.forget.hex()].done = number
-
-
-def _prune(state: State, body: e.Prune, _clear: e.Clear, _number: int, _at: float) -> None:
-    for snapshot in body.snapshots:
-        state.snapshots.pop(snapshot, None)
-
-
-def _nothing(_state: State, _body: e.Body, _clear: e.Clear, _number: int, _at: float) -> None:
-    pass
-
-
-_APPLY: dict[type[Any], Callable[[State, Any, e.Clear, int, float], None]] = {
-    e.Epoch: _epoch,
-    e.Admit: _admit,
-    e.Remove: _remove,
-    e.Rules: _rules,
-    e.Hold: _hold,
-    e.Begin: _begin,
-    e.Snapshot: _snapshot,
-    e.Void: _void,
-    e.Intent: _intent,
-    e.Amended: _amended,
-    e.Merge: _merge,
-    e.Done: _done,
-    e.Prune: _prune,
-    e.Sweep: _nothing,
-    e.Checkpoint: _nothing,
-}
+    def source_of(self, writer: bytes) -> str | None:
+        """Return a writer's source, None where the ledger never admitted it."""
+        found = self.writers.get(writer.hex())
+        return None if found is None else found.source

@@ -3,7 +3,7 @@
 It goes on after a finding and lists everything, with the snapshots each finding touches.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -15,7 +15,7 @@ from tenure.objectstore.base import ObjectStore
 from tenure.repository import names
 from tenure.repository.chunkreader import Place
 from tenure.repository.entries import AdmitClear, CheckpointClear
-from tenure.repository.keystores import KeyStores
+from tenure.repository.keystores import KeyStores, NamedStore
 from tenure.repository.ledger import envelopes
 from tenure.repository.manifest import parse_manifest
 from tenure.repository.model import ChunkKind, Cohort
@@ -62,19 +62,26 @@ def without_keys(
     for info in infos:
         found.packs += 1
         found.bytes += info.size
-        raw = objects.get(info.name)
-        if names.pack(content_hash(raw)) != info.name:
-            found.damage.append(Damage(what="a pack's bytes do not match its name", where=info.name))
+        _try(found, info.name, partial(_pack, objects, info.name))
         task.advance(info.size)
     task.end()
     for info in objects.list(names.MANIFESTS):
         found.manifests += 1
         _try(found, info.name, partial(_parse, parse_manifest, objects, info.name))
     for named in stores.stores:
-        for info in named.store.list(names.PAGES):
-            found.pages += 1
-            _try(found, f"{named.name}: {info.name}", partial(_parse, parse_page, named.store, info.name))
+        _try(found, named.name, partial(_pages, named, found))
     return found
+
+
+def _pages(named: NamedStore, found: Verification) -> None:
+    for info in named.store.list(names.PAGES):
+        found.pages += 1
+        _try(found, f"{named.name}: {info.name}", partial(_parse, parse_page, named.store, info.name))
+
+
+def _pack(objects: ObjectStore, name: str) -> None:
+    if names.pack(content_hash(objects.get(name))) != name:
+        raise TamperedError(f"{name} was changed: its bytes do not match its name")
 
 
 def with_keys(repository: Repository, *, share: float, progress: Progress) -> Verification:
@@ -122,6 +129,7 @@ class _Checker:
                 damage = Damage(what=str(e), where=snapshot.entry.manifest, snapshots=(snapshot.number,))
                 self._found.damage.append(damage)
                 continue
+            self._reader.read_as_of(snapshot.number)
             for cohort, refs in reach.refs.items():
                 self._touched.setdefault(cohort, set()).add(snapshot.number)
                 for ref in refs:
@@ -131,16 +139,18 @@ class _Checker:
                         partial(self._reader.locate, cohort, ref),
                         (snapshot.number,),
                     )
-        places = list(self._places())
+        self._take_in_all_pages()
         step = max(1, round(1 / share)) if share > 0 else 0
-        chosen = places[::step] if step else []
-        task = progress.begin("Unsealing chunks", total=len(chosen), unit="chunks")
-        for cohort, place in chosen:
-            self._chunk(cohort, place)
+        task = progress.begin("Unsealing chunks", total=len(self._touched), unit="cohorts")
+        for cohort in sorted(self._touched) if step else ():
+            for place in self._places(cohort)[::step]:
+                self._chunk(cohort, place)
+            self._reader.drop(cohort)
             task.advance(1)
         task.end()
 
-    def _places(self) -> Iterator[tuple[Cohort, Place]]:
+    def _take_in_all_pages(self) -> None:
+        """Take in cohorts that no snapshot reaches any more, too."""
         for page in self._repository.state.live_pages(frozenset({self._writer})):
             try:
                 cohort, _, _ = open_index(self._repository.place.key_stores.get(page.ref), self._reader.keys)
@@ -149,12 +159,14 @@ class _Checker:
                 self._found.damage.append(Damage(what=str(e), where=name))
                 continue
             self._touched.setdefault(cohort, set())
-        for cohort in sorted(self._touched):
-            try:
-                yield from ((cohort, place) for place in self._reader.index(cohort).places.values())
-            except TenureError as e:
-                touched = tuple(sorted(self._touched[cohort]))
-                self._found.damage.append(Damage(what=str(e), where="key pages", snapshots=touched))
+
+    def _places(self, cohort: Cohort) -> list[Place]:
+        try:
+            return list(self._reader.index(cohort).places.values())
+        except TenureError as e:
+            touched = tuple(sorted(self._touched[cohort]))
+            self._found.damage.append(Damage(what=str(e), where="key pages", snapshots=touched))
+            return []
 
     def _chunk(self, cohort: Cohort, place: Place) -> None:
         self._found.chunks += 1

@@ -21,6 +21,8 @@ from tenure.rules.ruleset import RuleSet
 OPEN = "open"
 """The span of a record whose starting point is missing."""
 
+_MANY_MONTHS = 1 << 16
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RecordClass:
@@ -118,6 +120,25 @@ def _spans(
             months = of_class
         else:
             np.copyto(months, of_class, where=codes == code)
-    found, span_codes = np.unique(months, return_inverse=True)  # NaT sorts last, once
-    spans = tuple(OPEN if np.isnat(month) else str(month) for month in found)
-    return span_codes.astype(np.int32), spans
+    return _month_codes(months)
+
+
+def _month_codes(months: NDArray[np.datetime64]) -> tuple[NDArray[np.int32], tuple[str, ...]]:
+    """Return a code for each month and the texts of the codes."""
+    missing = np.isnat(months)
+    numbers = months.astype(np.int64)
+    known = numbers[~missing] if missing.any() else numbers
+    low, high = (int(known.min()), int(known.max())) if len(known) else (0, -1)
+    if (
+        high - low > _MANY_MONTHS
+    ):  # dates from all over the calendar: sorting is dear, but their table is dearer
+        seen, places = np.unique(known, return_inverse=True)
+    else:
+        seen = np.flatnonzero(np.bincount(known - low)) + low
+        table = np.zeros(high - low + 1, np.int32)
+        table[seen - low] = np.arange(len(seen))
+        places = table[known - low].astype(np.intp)
+    codes = np.full(len(months), len(seen), np.int32)
+    codes[~missing] = places
+    spans = tuple(str(month) for month in seen.astype("datetime64[M]"))
+    return codes, (*spans, OPEN) if missing.any() else spans

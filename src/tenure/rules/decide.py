@@ -5,7 +5,7 @@ for and that is null, a starting point that is missing, or no rule at all, is re
 says the same for one record, slowly and in words; a property test holds the two equal.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
@@ -58,6 +58,16 @@ class Decisions:
         """Return which records would be deleted or edited if there were no holds."""
         due: NDArray[np.bool_] = self.reason == Reason.DUE
         return due
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Columns:
+    """A limit or duty of m records: due day (datetime64[D]), whether it has come, and whose it is."""
+
+    due: NDArray[np.datetime64]
+    passed: NDArray[np.bool_]
+    rule: NDArray[np.int16] | int
+    branch: NDArray[np.int16] | int
 
 
 def decide(facts: Facts, rules: RuleSet, holds: Holds, at: datetime, time_zone: str) -> Decisions:
@@ -175,11 +185,11 @@ def _judge(case: Case, clock: _Clock, rows: _Rows, judged: _Judged) -> None:
         return
     if not case.matched:
         return
-    if case.deletes or case.edits:
-        _judge_limits(case, clock, rows, judged)
-    elif case.without_limit >= 0:
+    if case.without_limit >= 0:
         judged.put(rows, Outcome.KEEP, Reason.WITHOUT_LIMIT)
         judged.governed(rows, case.without_limit)
+    elif case.deletes or case.edits:
+        _judge_limits(case, clock, rows, judged)
     elif case.duties:
         duty = _latest([clock.due(timed, rows) for timed in case.duties])
         kept = np.where(duty.passed, Outcome.NO_RULE, Outcome.KEPT_BY_DUTY).astype(np.uint8)
@@ -195,25 +205,24 @@ def _judge_limits(case: Case, clock: _Clock, rows: _Rows, judged: _Judged) -> No
     The limit that acts is deletion once it is due, else an edit that is due, else what comes first.
     """
     limit, is_edit = _acting_limit(case, clock, rows)
-    due, governing, running = limit.due, (limit.rule, limit.branch), np.zeros(len(limit.due), np.bool_)
-    if case.duties:
-        duty = _latest([clock.due(timed, rows) for timed in case.duties])
-        running = ~duty.passed
-        later = (duty.due > due) | (running & limit.passed)
-        governing = (np.where(later, duty.rule, limit.rule), np.where(later, duty.branch, limit.branch))
-        due = np.maximum(due, duty.due)
-    if case.without_limit >= 0:
-        running = np.ones(len(due), np.bool_)
-        governing, due = (case.without_limit, -1), np.full(len(due), _NO_DAY, "datetime64[D]")
-    acts = limit.passed & ~running
     acting = np.where(is_edit, np.uint8(Outcome.EDIT), np.uint8(Outcome.DELETE))
+    if not case.duties:
+        judged.put(
+            rows,
+            np.where(limit.passed, acting, np.uint8(Outcome.KEEP)),
+            np.where(limit.passed, np.uint8(Reason.DUE), np.uint8(Reason.NOT_YET_DUE)),
+        )
+        judged.governed(rows, limit.rule, limit.branch)
+        judged.due[rows] = limit.due
+        return
+    duty = _latest([clock.due(timed, rows) for timed in case.duties])
+    later = (duty.due > limit.due) | (limit.passed & ~duty.passed)
     kept = np.where(limit.passed, np.uint8(Outcome.KEPT_BY_DUTY), np.uint8(Outcome.KEEP))
     why = np.where(limit.passed, np.uint8(Reason.DUTY_RUNS), np.uint8(Reason.NOT_YET_DUE))
-    if case.without_limit >= 0:
-        kept, why = np.uint8(Outcome.KEEP), np.uint8(Reason.WITHOUT_LIMIT)
+    acts = limit.passed & duty.passed
     judged.put(rows, np.where(acts, acting, kept), np.where(acts, np.uint8(Reason.DUE), why))
-    judged.governed(rows, *governing)
-    judged.due[rows] = due
+    judged.governed(rows, np.where(later, duty.rule, limit.rule), np.where(later, duty.branch, limit.branch))
+    judged.due[rows] = np.maximum(limit.due, duty.due)
 
 
 def _acting_limit(case: Case, clock: _Clock, rows: _Rows) -> tuple[_Columns, NDArray[np.bool_] | bool]:

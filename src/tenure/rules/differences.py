@@ -19,8 +19,7 @@ def differences(old: RuleSet, new: RuleSet) -> tuple[str, ...]:
 
 
 def _rules(old: RuleSet, new: RuleSet) -> Iterator[str]:
-    before: dict[str, Rule | CardRule] = {rule.name: rule for rule in (*old.rules, *old.card_rules)}
-    after: dict[str, Rule | CardRule] = {rule.name: rule for rule in (*new.rules, *new.card_rules)}
+    before, after = _by_name(old), _by_name(new)
     for name in sorted(set(before) | set(after)):
         if name not in before:
             yield f"rule `{name}` is new: {sentence_of(after[name])}"
@@ -28,6 +27,11 @@ def _rules(old: RuleSet, new: RuleSet) -> Iterator[str]:
             yield f"rule `{name}` is gone: {sentence_of(before[name])}"
         else:
             yield from _fields(f"rule `{name}`", fields_of(before[name]), fields_of(after[name]))
+
+
+def _by_name(rules: RuleSet) -> dict[str, Rule | CardRule]:
+    everything: list[Rule | CardRule] = [*rules.rules, *rules.card_rules]
+    return {rule.name: rule for rule in everything}
 
 
 def _fields(what: str, before: Mapping[str, str], after: Mapping[str, str]) -> Iterator[str]:

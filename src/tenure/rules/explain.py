@@ -25,26 +25,35 @@ def explain(decisions: Decisions, index: int) -> str:
 
 
 def _main(found: Judgement, record: RecordFacts, rules: RuleSet) -> str:
-    rule = rules.rules[found.rule] if found.rule >= 0 else None
-    if rule is None:
+    if found.rule < 0:
         return f"kept and reported: no rule covers this record of `{record.data_set}`"
-    if found.reason is Reason.VALUE_UNKNOWN:
-        return (
-            f"kept and reported: rule `{rule.name}` asks for {_unknown(rule, record)}, which is unknown here"
-        )
-    if found.reason is Reason.STARTING_POINT_MISSING:
-        return f"kept and reported: rule `{rule.name}` counts from {_from(rule)}, and that is missing here"
-    if found.reason is Reason.WITHOUT_LIMIT:
-        return f"kept: rule `{rule.name}` keeps it without limit ({rule.why.law})"
+    rule = rules.rules[found.rule]
+    named = f"rule `{rule.name}`"
+    if not found.days:
+        without = {
+            Reason.VALUE_UNKNOWN: f"kept and reported: {named} asks for {_unknown(rule, record)}, which is unknown here",
+            Reason.STARTING_POINT_MISSING: f"kept and reported: {named} counts from {_from(rule)}, and that is missing here",
+            Reason.WITHOUT_LIMIT: f"kept: {named} keeps it without limit ({rule.why.law})",
+        }
+        return without[found.reason]
     day = _governing(found)
-    if found.reason is Reason.DUTY_ENDED:
-        return f"kept and reported: {_duty(day, rule)}; that is over, and no rule says when it goes"
-    if found.reason is Reason.DUTY_RUNS:
-        return f"kept: {_duty(day, rule)}, until {day.due - _ONE_DAY}"
-    if found.reason is Reason.DUE:
-        action = "deleted" if rule.then.kind.value == "delete" or _is_duty(day, found) else "edited"
-        return f"{action}: {_words(day, rule, found)}; due since {found.due}"
-    return f"kept: {_words(day, rule, found)}; due on {found.due}"
+    said = _words(day, rule, found)
+    over = ", which is over" if _is_duty(day, found) else ""
+    with_days = {
+        Reason.DUTY_ENDED: f"kept and reported: {said}, which is over, and no rule says when it goes",
+        Reason.DUTY_RUNS: f"kept: {said}, until {day.due - _ONE_DAY}",
+        Reason.DUE: f"{_acted(found)}: {said}{over}; due since {found.due}",
+        Reason.NOT_YET_DUE: f"kept: {said}; due on {found.due}",
+    }
+    return with_days[found.reason]
+
+
+def _acted(found: Judgement) -> str:
+    """Return what happens to a record that is due; under a hold the deletion is what the hold prevents."""
+    edits = all(
+        day.timed in found.case.edits for day in found.days if day.passed and not _is_duty(day, found)
+    )
+    return "edited" if edits else "deleted"
 
 
 def _governing(found: Judgement) -> TimedDay:

@@ -16,6 +16,10 @@ from tenure.rules.outcomes import Outcome, Reason
 from tenure.rules.periods import due_day, due_instant, zone
 from tenure.rules.ruleset import RuleSet
 
+_NOTHING = Case()
+_LAST = datetime(9999, 12, 31, 23, 59, 59)  # noqa: DTZ001 - local time of the source, like all starting points
+_FIRST = datetime(1, 1, 1)  # noqa: DTZ001
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RecordFacts:
@@ -47,7 +51,7 @@ class Judgement:
     branch: int = -1
     due: date | None = None
     hold: int = -1
-    case: Case = Case()
+    case: Case = _NOTHING
     days: tuple[TimedDay, ...] = ()
 
 
@@ -69,7 +73,7 @@ def _time(value: Any) -> datetime | None:
     found = value.astype("datetime64[s]").item()
     if isinstance(found, datetime):
         return found
-    return datetime.max.replace(microsecond=0) if found > 0 else datetime.min
+    return _LAST if found > 0 else _FIRST
 
 
 def judge(record: RecordFacts, rules: RuleSet, holds: Holds, at: datetime, time_zone: str) -> Judgement:

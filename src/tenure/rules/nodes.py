@@ -59,6 +59,8 @@ def read_documents(file: str, text: str, problems: Problems) -> tuple[Node, ...]
                 node = reader.node(next(events), events, 0)
                 if node is not None and not (isinstance(node, Text) and not node.value):
                     documents.append(node)
+    except _TooDeepError as error:
+        problems.add(error.place, "this is nested more deeply than any rule needs")
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         line = mark.line + 1 if mark else 1
@@ -66,6 +68,15 @@ def read_documents(file: str, text: str, problems: Problems) -> tuple[Node, ...]
     except (yaml.YAMLError, UnicodeError):
         problems.add(Place(file=file, line=1), "this is no text: it holds characters YAML does not allow")
     return tuple(documents)
+
+
+class _TooDeepError(Exception):
+    """A file of brackets; caught where it is read, because nothing after it can be told apart."""
+
+    def __init__(self, place: Place) -> None:
+        """Keep where the reader gave up."""
+        super().__init__(f"{place.file}:{place.line}")
+        self.place = place
 
 
 class _Reader:
@@ -76,17 +87,18 @@ class _Reader:
         self._problems = problems
 
     def _place(self, event: "Event") -> Place:
-        return Place(file=self._file, line=event.start_mark.line + 1)
+        mark = event.start_mark
+        return Place(file=self._file, line=mark.line + 1 if mark else 1)
 
     def node(self, event: "Event", events: Iterator["Event"], depth: int) -> Node | None:
         """Return the node that begins with `event`; None where it was refused."""
         place = self._place(event)
         if depth > MAX_DEPTH:
-            raise yaml.MarkedYAMLError(problem="nested too deeply", problem_mark=event.start_mark)
+            raise _TooDeepError(place)
         if isinstance(event, yaml.AliasEvent):
             self._problems.add(place, f"`*{event.anchor}` stands for another place; write it out")
             return None
-        if getattr(event, "anchor", None):
+        if isinstance(event, yaml.NodeEvent) and event.anchor:
             self._problems.add(place, f"anchors are not allowed; leave `&{event.anchor}` out")
         if getattr(event, "tag", None):
             self._problems.add(place, "tags are not allowed; leave what begins with `!` out")

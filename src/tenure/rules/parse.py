@@ -4,7 +4,6 @@ from dataclasses import dataclass
 
 from tenure.rules.form import Form
 from tenure.rules.model import (
-    ActionKind,
     Branch,
     CardRule,
     Condition,

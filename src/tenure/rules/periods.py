@@ -11,6 +11,7 @@ Each function exists twice, for one date and for columns; a property test holds 
 from calendar import monthrange
 from datetime import UTC, date, datetime, timedelta
 from functools import lru_cache
+from itertools import pairwise
 from zoneinfo import ZoneInfo
 
 import numpy as np
@@ -68,8 +69,9 @@ def due_days(events: NDArray[np.datetime64], period: Period) -> NDArray[np.datet
         ValueError: The period is in hours.
     """
     days = events.astype("datetime64[D]")
+    due: NDArray[np.datetime64]
     if period.unit in _DAYS:
-        due = days + np.timedelta64(period.count * _DAYS[period.unit] + 1, "D")
+        due = np.add(days, np.timedelta64(period.count * _DAYS[period.unit] + 1, "D"))
     elif period.unit in _MONTHS:
         month = days.astype("datetime64[M]")
         target = month + np.timedelta64(period.count * _MONTHS[period.unit], "M")
@@ -98,8 +100,8 @@ def due_instants(events: NDArray[np.datetime64], period: Period, time_zone: str)
     """Return `due_instant` of every event: datetime64[s] in UTC, NaT where the event is NaT."""
     seconds = events.astype("datetime64[s]")
     _, switches, offsets = _offsets(time_zone)
-    utc = seconds - offsets[np.searchsorted(switches, seconds, side="right")]
-    due: NDArray[np.datetime64] = utc + np.timedelta64(period.count * 3600, "s")
+    past = offsets[np.searchsorted(switches, seconds, side="right")]
+    due: NDArray[np.datetime64] = np.add(seconds, np.timedelta64(period.count * 3600, "s") - past)
     return np.where(np.isnat(seconds), np.datetime64("NaT", "s"), due)
 
 
@@ -124,7 +126,7 @@ def _offsets(
     local = zone(time_zone)
     edges = [datetime(1970, 1, 1, tzinfo=UTC) + timedelta(days=7 * i) for i in range(6784)]
     found: list[tuple[datetime, timedelta]] = []
-    for left, right in zip(edges, edges[1:], strict=False):
+    for left, right in pairwise(edges):
         if _offset(left, local) != _offset(right, local):
             at = _transition(left, right, local)
             found.append((at, _offset(at, local)))

@@ -82,8 +82,8 @@ def words_in_lines(words: Words, observed: Observed | None = None) -> tuple[str,
     for name, data_set in words.data_sets.items():
         lines.append(f"data: {name}")
         lines.append(f"  starting_from: {', '.join(data_set.starting_points) or 'nothing'}")
-        for attribute in data_set.attributes:
-            lines.append(f"  only_if: {attribute}{_values((observed or {}).get(name, {}).get(attribute))}")
+        counts = (observed or {}).get(name, {})
+        lines += [f"  only_if: {a}{_values(counts.get(a))}" for a in data_set.attributes]
         lines.append(f"  columns: {', '.join(data_set.columns) or 'none'}")
     return tuple(lines)
 

@@ -118,6 +118,10 @@ class FolderView:
         listing = walk(Path(source.path), self.findings)
         self._pairs = {name: list(naming.pairs(listing)) for name, naming in namings.items()}
 
+    def data_sets(self) -> tuple[str, ...]:
+        """Return the names of every data set."""
+        return tuple(self._source.data_sets)
+
     def structure(self) -> bytes:
         """Return the kind of this source; a folder has no schema."""
         return msgspec.json.encode({"kind": "folder"})

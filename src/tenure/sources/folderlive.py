@@ -205,7 +205,7 @@ def _shared(opened: _Set, path: bytes) -> bool:
     prefix = path[: len(path) - len(name)]
     sidecar = opened.naming.sidecar_of(path)
     try:
-        others = [prefix + os.fsencode(n) for n in os.listdir(directory)]
+        others = [prefix + os.fsencode(n) for n in os.listdir(directory)]  # noqa: PTH208 - by descriptor
     finally:
         os.close(directory)
     same = (o for o in others if o not in {path, sidecar} and opened.naming.matches(o))

@@ -23,6 +23,7 @@ class FolderLoader:
         self.findings: list[Finding] = []
         self._temporary: Path | None = None
         self._root = -1
+        self._sidecars: set[bytes] = set()
         self._bar: ProgressTask | None = None
 
     def begin(self, structure: bytes, target: Path, progress: Progress) -> None:
@@ -69,64 +70,53 @@ class FolderLoader:
         """
         if self._root < 0:
             raise RuntimeError("recordings are written between begin and end")
-        self._write(recording.path, pieces, recording.size, recording.mode, recording.mtime_ns)
-        if recording.sidecar is not None and recording.sidecar_path is not None:
-            text = recording.sidecar
-            self._write(
-                recording.sidecar_path,
-                iter([text]),
-                len(text),
-                recording.sidecar_mode,
-                recording.sidecar_mtime_ns,
-                again="same",
-            )
+        self._write(recording, pieces)
+        if recording.sidecar is None or recording.sidecar_path is None:
+            return
+        sidecar = Recording(
+            path=recording.sidecar_path,
+            size=len(recording.sidecar),
+            mtime_ns=recording.sidecar_mtime_ns,
+            mode=recording.sidecar_mode,
+        )
+        if recording.sidecar_path not in self._sidecars:  # two recordings may share one
+            self._write(sidecar, iter([recording.sidecar]))
+            self._sidecars.add(recording.sidecar_path)
 
-    def _write(
-        self,
-        path: bytes,
-        pieces: Iterator[bytes | memoryview],
-        size: int,
-        mode: int,
-        mtime_ns: int,
-        again: str = "no",
-    ) -> None:
-        """Write one file; `again="same"`: it may be there already, as a sidecar that two recordings share."""
-        *directories, name = parts_of(path)
+    def _write(self, file: Recording, pieces: Iterator[bytes | memoryview]) -> None:
+        *directories, name = parts_of(file.path)
         try:
             directory = self._made(directories)
             try:
                 flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
                 descriptor = os.open(name, flags, 0o600, dir_fd=directory)
-            except FileExistsError:
-                if again == "same":
-                    return
-                raise
+                try:
+                    self._fill(descriptor, file, pieces)
+                except BaseException:
+                    os.unlink(name, dir_fd=directory)
+                    raise
+                finally:
+                    os.close(descriptor)
             finally:
                 os.close(directory)
-            self._fill(descriptor, pieces, size, mode, mtime_ns)
         except OSError as e:
             raise SourceError(
                 "a recording could not be written", hint="check space and permissions at the target"
             ) from e
 
-    def _fill(
-        self, descriptor: int, pieces: Iterator[bytes | memoryview], size: int, mode: int, mtime_ns: int
-    ) -> None:
+    def _fill(self, descriptor: int, file: Recording, pieces: Iterator[bytes | memoryview]) -> None:
         written = 0
-        try:
-            for piece in pieces:
-                rest = memoryview(piece).cast("B")
-                while rest:
-                    count = os.write(descriptor, rest)
-                    rest, written = rest[count:], written + count
-                if self._bar is not None:
-                    self._bar.advance(len(piece))
-            os.fchmod(descriptor, mode)
-            os.utime(descriptor, ns=(mtime_ns, mtime_ns))
-        finally:
-            os.close(descriptor)
-        if written != size:
-            raise IncompleteSnapshotError(f"a recording of {size} bytes came as {written}")
+        for piece in pieces:
+            rest = memoryview(piece).cast("B")
+            while rest:
+                count = os.write(descriptor, rest)
+                rest, written = rest[count:], written + count
+            if self._bar is not None:
+                self._bar.advance(len(piece))
+        if written != file.size:
+            raise IncompleteSnapshotError(f"a recording of {file.size} bytes came as {written}")
+        os.fchmod(descriptor, file.mode)
+        os.utime(descriptor, ns=(file.mtime_ns, file.mtime_ns))
 
     def _made(self, directories: list[bytes]) -> int:
         """Open a directory below the new folder, made where it is not there."""

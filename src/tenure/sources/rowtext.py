@@ -111,22 +111,26 @@ def decode_cell(cell: bytes) -> Any:
         return OddText(raw)
 
 
-def _pure_column(values: Sequence[Any], kind: type) -> tuple[bytes, Any] | None:
-    """Return the class byte and the bodies of a column of one type; None where that does not work out."""
-    try:
-        if kind is str:
-            return b"t", _escape_column(pc.cast(pa.array(values, _STRING), _BINARY))
-        if kind is int:
-            return b"i", pc.cast(pc.cast(pa.array(values, pa.int64()), _STRING), _BINARY)
-    except (OverflowError, UnicodeEncodeError, pa.ArrowInvalid):
-        return None  # an integer beyond 64 bits, a lone surrogate: cell by cell
+def _body(values: Sequence[Any], kind: type) -> tuple[bytes, Any] | None:
+    if kind is int:
+        return b"i", pc.cast(pc.cast(pa.array(values, pa.int64()), _STRING), _BINARY)
+    if kind is str:
+        return b"t", _escape_column(pc.cast(pa.array(values, _STRING), _BINARY))
+    if kind is bytearray:
+        return b"t", _escape_column(pa.array(values, _BINARY))
     if kind is float:
         return b"r", _real_texts(values)
     if kind is bytes:
         return b"b", pa.array([None if v is None else v.hex().encode() for v in values], _BINARY)
-    if kind is bytearray:
-        return b"t", _escape_column(pa.array(values, _BINARY))
     return None
+
+
+def _pure_column(values: Sequence[Any], kind: type) -> tuple[bytes, Any] | None:
+    """Return the class byte and the bodies of a column of one type; None where that does not work out."""
+    try:
+        return _body(values, kind)
+    except (OverflowError, UnicodeEncodeError, pa.ArrowInvalid):
+        return None  # an integer beyond 64 bits, a lone surrogate: cell by cell
 
 
 def encode_column(values: Sequence[Any]) -> Any:

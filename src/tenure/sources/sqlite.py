@@ -228,7 +228,7 @@ class SqliteView:
         """
         raise ConfigError(f"data set {data_set} is a table")
 
-    def open(self, recording: Recording) -> BinaryIO:
+    def open(self, recording: Recording) -> BinaryIO:  # noqa: ARG002 - the port's name
         """Refuse: a database holds no recordings.
 
         Raises:

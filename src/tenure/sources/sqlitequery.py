@@ -123,7 +123,7 @@ class Queries:
             ConfigError: Its links go in a circle.
         """
         declared, table, key = self._bare[data_set]
-        if table.has(reference) or reference in key:
+        if table.has(reference) or reference in {*key, table.rowid}:
             return f"{alias}.{quoted(reference)}"
         if depth > _DEEPEST:
             raise ConfigError(f"the references of data set {data_set} go in a circle")

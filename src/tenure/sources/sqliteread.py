@@ -5,11 +5,12 @@ in order, a few at a time, and come back in order. A range ends early when it ha
 it is read next. Text that is not valid UTF-8 makes its range be read again as bytes.
 """
 
+import gc
 import sqlite3
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import BrokenExecutor, Executor, Future
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -87,6 +88,18 @@ def ranged(
     return f"{select}{where} ORDER BY {', '.join(columns)}", tuple(v for _, values in bounds for v in values)
 
 
+@contextmanager
+def _no_collection() -> Iterator[None]:
+    """Keep the cycle collector from walking millions of row tuples, which hold no cycles."""
+    was = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was:
+            gc.enable()
+
+
 def _read(connection: sqlite3.Connection, job: RangeJob) -> RangeRows:
     sql, values = ranged(f"SELECT {job.cells} {job.origin}", job.key, job.after, job.until)
     batches: list[RowBatch] = []
@@ -110,7 +123,7 @@ def read_range(job: RangeJob) -> RangeRows:
         IncompleteSnapshotError: The copy could not be read.
     """
     try:
-        with closing(connect(job.path, options="mode=ro&immutable=1")) as connection:
+        with _no_collection(), closing(connect(job.path, options="mode=ro&immutable=1")) as connection:
             found: RangeRows = fetch_tolerant(lambda: _read(connection, job), connection)
             return found
     except (sqlite3.Error, OSError):  # not chained: SQLite's messages can quote a cell
@@ -141,8 +154,9 @@ class TableReader:
         low, high, count = self._connection.execute(
             f"SELECT min({key}), max({key}), count(*) {self._job.origin}"
         ).fetchone()
+        span = high - low + 1 if count else 0
         while count and low < high:
-            low += max(1, (high - low + 1) * self._rows // count)
+            low += max(1, span * self._rows // count)
             if low < high:
                 yield b"i%d" % low
 

@@ -4,6 +4,7 @@ Read as an instant only what can mean nothing else. A wrong reading would delete
 NaT, which keeps the record and is reported.
 """
 
+import re
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from typing import Any
@@ -14,7 +15,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-_WIDTH = 36  # "2026-03-01T12:00:00.123456789+02:00" has 35 characters; one more shows that something follows
+_LONGEST = 35  # characters of "2026-03-01T12:00:00.123456789+02:00"
+_FARTHEST = 15  # hours east or west of UTC; no zone has been farther
 _LEAST_SECONDS = 100_000_000
 """Unix seconds below this (March 1973) are refused: a year, a Julian day or 20260301 written as a number."""
 _MOST_SECONDS = 253_402_300_799  # the end of the year 9999; milliseconds of our time lie above
@@ -58,99 +60,122 @@ def local_time(instants: NDArray[np.int64], zone: str) -> NDArray[np.int64]:
     return instants + offsets[at]
 
 
-def _characters(texts: Any) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-    """Return the first `_WIDTH` bytes of each text (n x `_WIDTH`, zeros behind its end) and the lengths."""
-    n = len(texts)
-    offsets = np.frombuffer(texts.buffers()[1], np.int64)[texts.offset : texts.offset + n + 1]
-    lengths = np.diff(offsets)
-    held = texts.buffers()[2]
-    data = np.frombuffer(held, np.uint8) if held is not None and held.size else np.zeros(1, np.uint8)
-    at = offsets[:-1, None] + np.arange(_WIDTH)
-    inside = np.arange(_WIDTH) < lengths[:, None]
-    return np.where(inside, data[np.minimum(at, len(data) - 1)], 0).astype(np.uint8), lengths
+def _number(digits: NDArray[np.int32], *columns: int) -> NDArray[np.int32]:
+    """Read columns, given as rows of `digits`, as a decimal number."""
+    value = digits[columns[0]]
+    for column in columns[1:]:
+        value = value * 10 + digits[column]
+    return value
 
 
-def _number(digits: NDArray[np.int64], first: int, last: int) -> NDArray[np.int64]:
-    """Read columns `first` to `last` (exclusive) as a decimal number."""
-    powers = 10 ** np.arange(last - first - 1, -1, -1, dtype=np.int64)
-    return digits[:, first:last] @ powers
-
-
-def _at(matrix: NDArray[Any], column: NDArray[np.int64]) -> NDArray[Any]:
-    return np.take_along_axis(matrix, np.minimum(column, _WIDTH - 1)[:, None], axis=1)[:, 0]
-
-
-def _days(digits: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+def _days(digits: NDArray[np.int32]) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
     """Return days since 1970 of YYYY-MM-DD, and which of them are dates of the calendar."""
-    year, month, day = _number(digits, 0, 4), _number(digits, 5, 7), _number(digits, 8, 10)
+    year, month, day = _number(digits, 0, 1, 2, 3), _number(digits, 5, 6), _number(digits, 8, 9)
     good = (year >= 1) & (month >= 1) & (month <= 12) & (day >= 1)
-    months = (year - 1970) * 12 + np.clip(month, 1, 12) - 1
+    months = (year.astype(np.int64) - 1970) * 12 + np.clip(month, 1, 12) - 1
     first = months.astype("datetime64[M]").astype("datetime64[D]").astype(np.int64)
     after = (months + 1).astype("datetime64[M]").astype("datetime64[D]").astype(np.int64)
     return first + day - 1, good & (day <= after - first)
 
 
-def _zone_offset(
-    chars: NDArray[np.uint8], is_digit: NDArray[np.bool_], at: NDArray[np.int64], lengths: NDArray[np.int64]
+_DATE_DIGITS = [0, 1, 2, 3, 5, 6, 8, 9]
+_TIME_DIGITS = [11, 12, 14, 15]
+_TAIL = re.compile(rb"(?:[.,][0-9]{1,9})?(?:([Zz])|([+-])([0-9]{2})(?::?([0-9]{2}))?)?")
+
+
+def _tail(text: bytes) -> tuple[int, bool, bool]:
+    """Read a fraction and an offset: seconds east of UTC, whether there is an offset, whether it was readable."""
+    found = _TAIL.fullmatch(text)
+    if found is None:
+        return 0, False, False
+    zulu, sign, hours, minutes = found.groups()
+    east = int(hours or 0) * 3600 + int(minutes or 0) * 60
+    readable = int(hours or 0) <= _FARTHEST and int(minutes or 0) <= 59
+    return (-east if sign == b"-" else east), bool(zulu or sign), readable
+
+
+def _tails(
+    chars: NDArray[np.uint8], start: int
 ) -> tuple[NDArray[np.int64], NDArray[np.bool_], NDArray[np.bool_]]:
-    """Read what stands from column `at` on: nothing, ``Z``, ``+HH``, ``+HHMM`` or ``+HH:MM``.
-
-    Returns seconds east of UTC, whether there is a zone, and whether it could be read.
-    """
-    left = lengths - at
-    sign = _at(chars, at)
-    zulu = (left == 1) & ((sign == ord("Z")) | (sign == ord("z")))
-    signed = (sign == ord("+")) | (sign == ord("-"))
-    colon = (left == 6) & (_at(chars, at + 3) == ord(":"))
-    shape = signed & ((left == 3) | (left == 5) | colon)
-    minute_at = at + 3 + colon
-    has_minutes = left != 3
-    pairs = _at(is_digit, at + 1) & _at(is_digit, at + 2)
-    minutes_read = ~has_minutes | (_at(is_digit, minute_at) & _at(is_digit, minute_at + 1))
-    value = chars.astype(np.int64) - ord("0")
-    hours = _at(value, at + 1) * 10 + _at(value, at + 2)
-    minutes = np.where(has_minutes, _at(value, minute_at) * 10 + _at(value, minute_at + 1), 0)
-    numeric = shape & pairs & minutes_read & (hours <= 15) & (minutes <= 59)
-    east = np.where(numeric, (hours * 3600 + minutes * 60) * np.where(sign == ord("-"), -1, 1), 0)
-    return east, zulu | numeric, (left == 0) | zulu | numeric
+    """Read what follows the seconds (or minutes) from column `start` on; offsets are few, so each is read once."""
+    if start == len(chars):
+        n = chars.shape[1]
+        return np.zeros(n, np.int64), np.zeros(n, bool), np.ones(n, bool)
+    rest = np.ascontiguousarray(chars[start:].T)
+    if rest.shape[1] == 1:
+        kinds, place = np.unique(rest[:, 0], return_inverse=True)
+        texts = [bytes([k]) for k in kinds]
+    else:
+        whole, place = np.unique(rest.view(f"V{rest.shape[1]}")[:, 0], return_inverse=True)
+        texts = [k.tobytes() for k in whole]
+    read = [_tail(t) for t in texts]
+    east, zoned, readable = (np.array(column) for column in zip(*read, strict=True))
+    return east.astype(np.int64)[place], zoned[place], readable[place]
 
 
-def _clock_time(
-    chars: NDArray[np.uint8],
-    is_digit: NDArray[np.bool_],
-    digits: NDArray[np.int64],
-    lengths: NDArray[np.int64],
-) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.bool_]]:
-    """Read ``HH:MM[:SS[.fraction]]`` from column 11 on: seconds of the day, the column after it, whether readable."""
-    hour, minute = _number(digits, 11, 13), _number(digits, 14, 16)
-    separator = (chars[:, 10] == ord("T")) | (chars[:, 10] == ord("t")) | (chars[:, 10] == ord(" "))
-    good = separator & is_digit[:, [11, 12, 14, 15]].all(axis=1) & (chars[:, 13] == ord(":"))
-    with_seconds = chars[:, 16] == ord(":")
-    good &= ~with_seconds | is_digit[:, 17:19].all(axis=1)
-    second = np.where(with_seconds, _number(digits, 17, 19), 0)
-    point = with_seconds & ((chars[:, 19] == ord(".")) | (chars[:, 19] == ord(",")))
-    run = np.logical_and.accumulate(is_digit[:, 20:30], axis=1).sum(axis=1)
-    good &= ~point | ((run >= 1) & (run <= 9))
-    end = np.where(point, 20 + run, np.where(with_seconds, 19, 16))
-    good &= (hour <= 23) & (minute <= 59) & (second <= 59) & (lengths >= end)
-    return hour * 3600 + minute * 60 + second, end, good
+def _with_time(chars: NDArray[np.uint8], zone: str) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+    """Read date-times of one length (one row of `chars` a column): local seconds, and which were readable."""
+    with_seconds = len(chars) > 16 and bool(np.all(chars[16] == ord(":")))
+    start = 19 if with_seconds else 16
+    if len(chars) < start:
+        return np.zeros(chars.shape[1], np.int64), np.zeros(chars.shape[1], bool)
+    digits = chars[:start].astype(np.int32) - ord("0")
+    wanted = [*_DATE_DIGITS, *_TIME_DIGITS, *((17, 18) if with_seconds else ())]
+    good = np.logical_and.reduce([(digits[c] >= 0) & (digits[c] <= 9) for c in wanted])
+    good &= (chars[4] == ord("-")) & (chars[7] == ord("-")) & (chars[13] == ord(":"))
+    good &= (chars[10] == ord("T")) | (chars[10] == ord("t")) | (chars[10] == ord(" "))
+    hour, minute = _number(digits, 11, 12), _number(digits, 14, 15)
+    second = _number(digits, 17, 18) if with_seconds else np.zeros_like(hour)
+    days, real = _days(digits)
+    east, zoned, readable = _tails(chars, start)
+    if not with_seconds:  # a fraction belongs to seconds
+        readable &= chars[16] != ord(".") if len(chars) > 16 else True
+        readable &= chars[16] != ord(",") if len(chars) > 16 else True
+    good &= real & readable & (hour <= 23) & (minute <= 59) & (second <= 59)
+    moment = days * _DAY + hour * 3600 + minute * 60 + second
+    if zoned.any():
+        moment = np.where(zoned, local_time(moment - east, zone), moment)
+    return moment, good
+
+
+def _dates(chars: NDArray[np.uint8]) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+    digits = chars.astype(np.int32) - ord("0")
+    good = np.logical_and.reduce([(digits[c] >= 0) & (digits[c] <= 9) for c in _DATE_DIGITS])
+    days, real = _days(digits)
+    return days * _DAY, good & real & (chars[4] == ord("-")) & (chars[7] == ord("-"))
+
+
+def _read_matrix(chars: NDArray[np.uint8], zone: str) -> NDArray[np.datetime64]:
+    """Read n texts of one length L, given as an L x n matrix."""
+    if len(chars) == 10:
+        moment, good = _dates(chars)
+    else:
+        moment, good = _with_time(chars, zone)
+    return np.where(good, moment.astype("datetime64[s]"), _NAT)
 
 
 def _from_text(texts: Any, zone: str) -> NDArray[np.datetime64]:
-    """Read ISO 8601 dates and date-times (large_string, no nulls); those without an offset are local already."""
-    chars, lengths = _characters(texts)
-    digits = chars.astype(np.int64) - ord("0")
-    is_digit = (digits >= 0) & (digits <= 9)
-    days, good = _days(digits)
-    good &= is_digit[:, [0, 1, 2, 3, 5, 6, 8, 9]].all(axis=1)
-    good &= (chars[:, 4] == ord("-")) & (chars[:, 7] == ord("-"))
-    date_only = lengths == 10
-    seconds, end, readable = _clock_time(chars, is_digit, digits, lengths)
-    east, zoned, zone_read = _zone_offset(chars, is_digit, end, lengths)
-    good &= date_only | (readable & zone_read & (lengths < _WIDTH))
-    moment = days * _DAY + np.where(date_only, 0, seconds)
-    moment = np.where(zoned & ~date_only, local_time(moment - east, zone), moment)
-    return np.where(good, moment.astype("datetime64[s]"), _NAT)
+    """Read ISO 8601 dates and date-times (large_string, no nulls); those without an offset are local already.
+
+    Texts of one length stand in memory as a matrix, so each length is read by itself.
+    """
+    found = np.full(len(texts), _NAT, "datetime64[s]")
+    lengths = pc.binary_length(texts).to_numpy()
+    for length in np.unique(lengths).tolist():
+        if length != 10 and not 16 <= length <= _LONGEST:
+            continue
+        here = lengths == length
+        chosen = texts.filter(pa.array(here))
+        start = np.frombuffer(chosen.buffers()[1], np.int64)[chosen.offset]
+        matrix = np.frombuffer(chosen.buffers()[2], np.uint8)[start : start + length * len(chosen)]
+        chars = np.ascontiguousarray(matrix.reshape(len(chosen), length).T)
+        seconds = chars[16] == ord(":") if length > 16 else np.zeros(len(chosen), bool)
+        part = np.full(len(chosen), _NAT, "datetime64[s]")
+        for same in (seconds, ~seconds):
+            if same.any():
+                part[same] = _read_matrix(chars if same.all() else np.ascontiguousarray(chars[:, same]), zone)
+        found[here] = part
+    return found
 
 
 def _from_seconds(texts: Any, zone: str) -> NDArray[np.datetime64]:

@@ -89,9 +89,20 @@ def test_nothing_is_found_across_letters_or_inside_longer_runs(text: str) -> Non
 
 
 def test_a_word_about_cards_within_fifty_characters_makes_a_number_sure() -> None:
-    assert find(f"card{'.' * 45} {VISA}")[0].confidence is Confidence.SURE
-    assert find(f"card{'.' * 47} {VISA}")[0].confidence is Confidence.LIKELY
-    assert find(f"{VISA} {'ü' * 40} card")[0].confidence is Confidence.SURE
+    for around in ("", "-"):
+        assert find(f"{around}card{'.' * 45} {VISA}")[0].confidence is Confidence.SURE
+        assert find(f"{around}card{'.' * 46} {VISA}")[0].confidence is Confidence.LIKELY
+        assert find(f"{VISA} {'ü' * 45}card{around}")[0].confidence is Confidence.SURE
+        assert find(f"{VISA} {'ü' * 46}card{around}")[0].confidence is Confidence.LIKELY
+
+
+@pytest.mark.parametrize("dots", range(40, 52))
+def test_a_longer_word_at_the_edge_of_the_fifty_characters_is_no_word_about_cards(dots: int) -> None:
+    assert find(f"{VISA} {'.' * dots}cardinal")[0].confidence is Confidence.LIKELY
+    assert find(f"discard{'.' * dots} {VISA}")[0].confidence is Confidence.LIKELY
+
+
+def test_a_word_about_cards_inside_another_word_does_not_count() -> None:
     assert find(f"discarded {VISA}")[0].confidence is Confidence.LIKELY
 
 
