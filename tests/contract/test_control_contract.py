@@ -322,3 +322,14 @@ class TestDrillsAndMirrors:
         with pytest.raises(Exception, match="time zone"):
             Runs(database).begin("snapshot", source="crm", at=datetime(2026, 3, 9), process=this_process())  # noqa: DTZ001
         assert Runs(database).recent(9) == ()
+
+
+def test_the_newest_schema_step_is_the_one_in_the_migrations_folder() -> None:
+    from alembic.config import Config
+    from alembic.script import ScriptDirectory
+
+    from tenure.control.database import MIGRATIONS, NEWEST
+
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS))
+    assert ScriptDirectory.from_config(config).get_current_head() == NEWEST

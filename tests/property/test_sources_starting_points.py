@@ -1,6 +1,6 @@
 """Law: a starting point reads as Python's own date arithmetic says, or not at all."""
 
-from datetime import UTC, date, datetime, timedelta, timezone
+from datetime import UTC, date, datetime, time, timedelta, timezone
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -14,7 +14,7 @@ from tenure.sources.rowtext import encode_column, plain_text
 from tenure.sources.startingpoints import starting_points
 
 ZONES = ["Europe/Berlin", "America/New_York", "Asia/Kathmandu", "Australia/Lord_Howe", "UTC"]
-AROUND = st.datetimes(datetime(1971, 1, 1), datetime(2150, 1, 1))
+AROUND = st.datetimes(datetime.fromisoformat("1971-01-01"), datetime.fromisoformat("2150-01-01"))
 OFFSETS = st.integers(-14 * 60, 14 * 60).map(lambda m: timezone(timedelta(minutes=m)))
 
 
@@ -44,7 +44,7 @@ def test_date_times_read_as_the_local_time_of_the_zone(
 
 @given(st.lists(st.dates(), min_size=1))
 def test_a_date_is_the_start_of_its_day(dates: list[date]) -> None:
-    assert read([d.isoformat() for d in dates]).tolist() == [datetime(d.year, d.month, d.day) for d in dates]
+    assert read([d.isoformat() for d in dates]).tolist() == [datetime.combine(d, time()) for d in dates]
 
 
 @given(st.lists(st.integers(100_000_000, 7_000_000_000), min_size=1), st.sampled_from(ZONES))
@@ -57,7 +57,7 @@ def test_unix_seconds_read_as_the_local_time_of_the_zone(seconds: list[int], zon
 def test_text_that_is_no_date_is_missing_and_one_cell_never_touches_another(texts: list[str]) -> None:
     mixed = [t for text in texts for t in (text, "2026-03-01")]
     found = read(mixed)
-    assert set(found[1::2].tolist()) == {datetime(2026, 3, 1)}
+    assert set(found[1::2].tolist()) == {datetime.fromisoformat("2026-03-01")}
     assert [str(f) for f in found[::2]] == [str(read([t])[0]) for t in texts]
 
 
@@ -66,7 +66,7 @@ def test_text_that_is_no_date_is_missing_and_one_cell_never_touches_another(text
     [
         "2026-02-29", "2026-13-01", "2026-00-10", "0000-01-01", "2026-1-1", "01.02.2026", "2026-03-01T25:00", "2026-03-01T10",
         "2026-03-01T10:00:60", "2026-03-01T10:00.5", "2026-03-01T10:00:00+16:00", "2026-03-01T10:00:00+01:60", "2026-03-01Z",
-        "2026-03-01T10:00:00 UTC", "2026-03-01T10:00:00.", "2026-03-01T10:00:00.1234567890", "٢٠٢٦-٠٣-٠١", "1780000000",
+        "2026-03-01T10:00:00 UTC", "2026-03-01T10:00:00.", "2026-03-01T10:00:00.1234567890", "\u0662\u0660\u0662\u0666-\u0660\u0663-\u0660\u0661", "1780000000",
         20_260_301, 2026, 2_461_000.5, 1_780_000_000_000, 2**62, -5, b"2026-03-01", None, float("inf"), "",
     ],
 )  # fmt: skip

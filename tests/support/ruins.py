@@ -24,7 +24,7 @@ class DeadlyPlan(FaultPlan):
     @contextmanager
     def around(self, method: str, name: str) -> Iterator[None]:
         if self.used:
-            raise Died
+            raise Died  # whatever the plan concerns
         with super().around(method, name):
             yield
 
@@ -67,16 +67,20 @@ def under(house: House, plan: FaultPlan) -> House:
     )
 
 
-def calls_of(house: House, work: Callable[[House], object]) -> int:
-    """Count the store calls of some work, done on a copy."""
-    plan = FaultPlan()
+EFFECTS = frozenset({"put", "delete"})
+"""Methods that change a store; a death after a call of any other is a death before the next call."""
+
+
+def calls_of(house: House, work: Callable[[House], object], when: When = "before") -> int:
+    """Count the store calls of some work, done on a copy; after: only of those that have an effect."""
+    plan = FaultPlan(methods=EFFECTS if when == "after" else frozenset())
     work(under(copy_of(house), plan))
     return plan.calls
 
 
 def killed(house: House, work: Callable[[House], object], at: int, when: When) -> House:
     """Return a copy of the installation in which a process died at its call `at`."""
-    ruin, plan = copy_of(house), DeadlyPlan(at=at, when=when)
+    ruin, plan = copy_of(house), DeadlyPlan(at=at, when=when, methods=EFFECTS if when == "after" else frozenset())
     try:
         work(under(ruin, plan))
     except Died:

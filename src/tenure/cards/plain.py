@@ -5,14 +5,14 @@ their HTML entities and JSON escapes become a space, a hyphen or a line feed; in
 """
 
 import re
-import sys
 import unicodedata
 from bisect import bisect_right
 from dataclasses import dataclass
 
+_LAST = 0x20000  # Unicode has no decimal digit beyond plane 1, and looking costs every start a tenth of a second
 _DIGITS = {
     char.encode(): str(unicodedata.decimal(char)).encode()
-    for char in map(chr, range(128, sys.maxunicode + 1))
+    for char in map(chr, range(128, _LAST))
     if unicodedata.category(char) == "Nd"
 }
 _SPACES = "\u00a0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a\u202f\u205f\u3000"

@@ -6,11 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Self
 
-from alembic import command
-from alembic.config import Config
-from alembic.runtime.migration import MigrationContext
-from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy import Connection, Engine, create_engine, event, inspect, text
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, DatabaseError, NoSuchModuleError, OperationalError
 from sqlalchemy.pool import StaticPool
@@ -19,6 +15,9 @@ from tenure.domain.errors import ConfigError, LeasedError, UnsupportedFormatErro
 
 BUSY_SECONDS = 30
 """How long a transaction waits for another process before it gives up; transactions here take milliseconds."""
+
+NEWEST = "0001"
+"""The newest step in `migrations/`; a test holds it equal to what is there."""
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 
@@ -136,14 +135,31 @@ def _upgrade(engine: Engine) -> None:
     Raises:
         UnsupportedFormatError: The schema is at a step this version does not know.
     """
+    with _translated(), engine.begin() as connection:
+        if _current(connection) != NEWEST:
+            _migrate(connection)
+
+
+def _current(connection: Connection) -> str | None:
+    if not inspect(connection).has_table("alembic_version"):
+        return None
+    found: str | None = connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
+    return found
+
+
+def _migrate(connection: Connection) -> None:
+    # Imported here: loading Alembic takes longer than most commands run, and the schema is nearly always current.
+    from alembic import command  # noqa: PLC0415
+    from alembic.config import Config  # noqa: PLC0415
+    from alembic.script import ScriptDirectory  # noqa: PLC0415
+
     config = Config()
     config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
     known = {step.revision for step in ScriptDirectory.from_config(config).walk_revisions()}
-    with _translated(), engine.begin() as connection:
-        current = MigrationContext.configure(connection).get_current_revision()
-        if current is not None and current not in known:
-            raise UnsupportedFormatError(
-                f"the control database is at schema {current}, which this version does not know"
-            )
-        config.attributes["connection"] = connection
-        command.upgrade(config, "head")
+    current = _current(connection)
+    if current is not None and current not in known:
+        raise UnsupportedFormatError(
+            f"the control database is at schema {current}, which this version does not know"
+        )
+    config.attributes["connection"] = connection
+    command.upgrade(config, "head")

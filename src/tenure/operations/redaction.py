@@ -1,7 +1,8 @@
 """Card data is cut in flight, before a batch becomes a chunk: what the detector is sure of is never stored.
 
 Every cell of every table is looked at, whether a rule names the table or not (PCI DSS 3.3.1 knows no undeclared
-column). The rule in force says what stays of a number; where none does, the last four digits.
+column), but for key cells, which name records and must stay what they are. The rule in force says what stays of a
+number; where none does, the last four digits.
 """
 
 from dataclasses import dataclass
@@ -54,7 +55,7 @@ class Redactor:
 
     def for_table(self, data_set: str, layout: RowLayout) -> TableRedactor:
         """Return the redactor of a table's lines; linked cells are looked at too."""
-        cells = tuple(range(len(layout.columns) + len(layout.linked)))
+        cells = tuple(range(layout.key_cells, len(layout.columns) + len(layout.linked)))
         keep = self._keep.get(data_set, Keep.LAST_4)
         plan = RowsPlan(cells=cells, written=Cells.CLASSED, number=keep, numeric=Numeric.REFUSE)
         return TableRedactor(data_set, plan)

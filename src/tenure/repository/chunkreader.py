@@ -6,7 +6,7 @@ or it is damage. Damage is never taken for forgetting.
 
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Executor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from tenure.domain.errors import IntegrityError, KeyMismatchError, ObjectNotFoundError, TamperedError
 from tenure.keys.base import Unwrapper
@@ -14,7 +14,7 @@ from tenure.objectstore.base import ObjectStore
 from tenure.repository import chunks, names
 from tenure.repository.keystores import KeyStores
 from tenure.repository.model import ChunkKind, ChunkRef, Cohort
-from tenure.repository.page import open_index, open_keys
+from tenure.repository.page import PageBytes, open_index, open_keys
 from tenure.repository.secrets import STRUCTURE, SourceKeys
 from tenure.repository.state import State
 
@@ -51,11 +51,15 @@ class Gone:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CohortIndex:
-    """All live pages of one cohort. `forgotten_at`: number of the judging that took it whole, 0 for none."""
+    """All live pages of one cohort. `forgotten_at`: number of the judging that took it whole, 0 for none.
+
+    `damaged`: what is wrong with pages that cannot be read; what the others hold is read all the same.
+    """
 
     places: dict[ChunkRef, Place]
     gone: dict[ChunkRef, Gone]
     forgotten_at: int
+    damaged: tuple[str, ...] = ()
 
 
 class ChunkReader:
@@ -118,6 +122,8 @@ class ChunkReader:
             gone = index.gone.get(ref)
             if gone is None and self.forgotten_at(cohort):
                 return None
+            if gone is None and index.damaged:
+                raise IntegrityError(f"chunk {ref.id.hex()} cannot be found: {'; '.join(index.damaged)}")
             if gone is None or ref in seen:
                 raise IntegrityError(
                     f"chunk {ref.id.hex()} of cohort {self.keys.tag(cohort).hex()} is in no key page, and the ledger"
@@ -231,25 +237,28 @@ class ChunkReader:
             yield place, raw[place.offset - start : place.offset - start + place.length]
 
     def _load(self, cohort: Cohort) -> CohortIndex:
-        tag = self.keys.tag(cohort)
-        places: dict[ChunkRef, Place] = {}
-        gone: dict[ChunkRef, Gone] = {}
+        tag, damaged = self.keys.tag(cohort), list[str]()
+        found = CohortIndex(places={}, gone={}, forgotten_at=self._state.cohorts_gone.get(tag.hex(), 0))
         # A snapshot names chunks of its own writer only: another generation's pages open under another index key.
         for page_state in self._state.live_pages(frozenset({self.keys.writer}), tag):
-            page = self._key_stores.get(page_state.ref)
-            _, entries, left = open_index(page, self.keys)
-            wants_keys = self._unwrapper is not None and cohort != STRUCTURE
-            deks = open_keys(page, self._unwrapper) if wants_keys and self._unwrapper is not None else None
-            for i, row in enumerate(entries.tolist()):
-                chunk_id, inc, cid, cinc, offset, length, plain, pack, kind, coding = row
-                ref = ChunkRef(chunk_id, inc)
-                places[ref] = Place(
-                    ref=ref, companion=ChunkRef(cid, cinc), pack=page.header.packs[pack], offset=offset,
-                    length=length, plain=plain, kind=ChunkKind(kind), coding=coding,
-                    dek=b"" if deks is None else deks[i].tobytes(),
-                )  # fmt: skip
-            for chunk_id, inc, rid, rinc, number, lacks, _kind in left.tolist():
-                replacement = None if not any(rid) else ChunkRef(rid, rinc)
-                gone[ChunkRef(chunk_id, inc)] = Gone(number=number, replacement=replacement, lacks=lacks)
-        forgotten = self._state.cohorts_gone.get(tag.hex(), 0)
-        return CohortIndex(places=places, gone=gone, forgotten_at=forgotten)
+            try:
+                self._take_page(self._key_stores.get(page_state.ref), cohort, found)
+            except IntegrityError as e:
+                damaged.append(str(e))
+        return replace(found, damaged=tuple(damaged))
+
+    def _take_page(self, page: PageBytes, cohort: Cohort, index: CohortIndex) -> None:
+        _, entries, left = open_index(page, self.keys)
+        unwrapper = None if cohort == STRUCTURE else self._unwrapper
+        deks = None if unwrapper is None else open_keys(page, unwrapper)
+        for i, row in enumerate(entries.tolist()):
+            chunk_id, inc, cid, cinc, offset, length, plain, pack, kind, coding = row
+            ref = ChunkRef(chunk_id, inc)
+            index.places[ref] = Place(
+                ref=ref, companion=ChunkRef(cid, cinc), pack=page.header.packs[pack], offset=offset,
+                length=length, plain=plain, kind=ChunkKind(kind), coding=coding,
+                dek=b"" if deks is None else deks[i].tobytes(),
+            )  # fmt: skip
+        for chunk_id, inc, rid, rinc, number, lacks, _kind in left.tolist():
+            replacement = None if not any(rid) else ChunkRef(rid, rinc)
+            index.gone[ChunkRef(chunk_id, inc)] = Gone(number=number, replacement=replacement, lacks=lacks)

@@ -155,11 +155,14 @@ def _transition(left: datetime, right: datetime, local: ZoneInfo) -> datetime:
 @lru_cache(maxsize=256)
 def may_exceed(duty: Period, limit: Period) -> bool:
     """Whether a duty can end later than a limit that counts from the same event, for any event."""
-    if (duty.unit in _MONTHS) == (limit.unit in _MONTHS):
-        ours, theirs = _length(duty), _length(limit)
-        if duty.unit is not Unit.HOURS and limit.unit is not Unit.HOURS:
-            return ours > theirs
-    return _most_days(duty) > _least_days(limit)
+    for kind in (_MONTHS, _DAYS, {Unit.HOURS}):
+        if duty.unit in kind and limit.unit in kind:
+            return _length(duty) > _length(limit)
+    if duty.unit is Unit.HOURS:  # an event at the end of its day is the worst case; it is due a day sooner
+        return duty.count / 24 > int(_spans(limit).min()) - 1
+    if limit.unit is Unit.HOURS:
+        return int(_spans(duty).max()) > limit.count / 24
+    return int(_spans(duty).max()) > int(_spans(limit).min())
 
 
 def _length(period: Period) -> int:
@@ -167,14 +170,6 @@ def _length(period: Period) -> int:
 
 
 def _spans(period: Period) -> NDArray[np.int64]:
-    """Return the length in days of the period from every day of eight years (both sides of a leap day)."""
-    days = np.arange("1996-01-01", "2004-01-01", dtype="datetime64[D]")
+    """Return the days until the period is due, from every day of a time with leap years and a century without."""
+    days = np.arange("1996-01-01", "2108-01-01", dtype="datetime64[D]")
     return (due_days(days, period) - days).astype(np.int64)
-
-
-def _most_days(period: Period) -> float:
-    return period.count / 24 if period.unit is Unit.HOURS else float(_spans(period).max())
-
-
-def _least_days(period: Period) -> float:
-    return period.count / 24 if period.unit is Unit.HOURS else float(_spans(period).min()) - 1

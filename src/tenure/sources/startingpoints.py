@@ -62,7 +62,7 @@ def local_time(instants: NDArray[np.int64], zone: str) -> NDArray[np.int64]:
 
 def _number(digits: NDArray[np.int32], *columns: int) -> NDArray[np.int32]:
     """Read columns, given as rows of `digits`, as a decimal number."""
-    value = digits[columns[0]]
+    value: NDArray[np.int32] = digits[columns[0]]
     for column in columns[1:]:
         value = value * 10 + digits[column]
     return value

@@ -1,6 +1,5 @@
 """SQLite as a source: what a snapshot keeps, and how it fails."""
 
-import os
 import sqlite3
 import stat
 import threading
@@ -302,7 +301,7 @@ def test_nothing_is_restored_over_anything(tmp_path: Path) -> None:
     with pytest.raises(IntegrityError):
         SqliteLoader().begin(b'{"kind": "folder"}', tmp_path / "x.db", SilentProgress())
     view.close()
-    assert not [p for p in os.listdir(tmp_path) if "restoring" in p]
+    assert not [p for p in tmp_path.iterdir() if "restoring" in p.name]
 
 
 def test_rows_that_lack_their_parent_are_reported(tmp_path: Path) -> None:

@@ -108,8 +108,15 @@ def test_an_inbound_reference_or_trigger_that_is_not_covered_stops_before_the_fi
     assert ask(path, "SELECT count(*) FROM customers") == [(3,)]
 
 
+def test_a_trigger_that_deletes_other_rows_of_the_same_table_is_refused(path: Path) -> None:
+    ask(path, "CREATE TRIGGER more AFTER DELETE ON cases BEGIN DELETE FROM cases; END")
+    with pytest.raises(SchemaDriftError, match="trigger more"):
+        live(path).remove("cases", [b"tc1"], all_fall)
+    assert ask(path, "SELECT count(*) FROM cases") == [(2,)]
+
+
 def test_a_constraint_that_refuses_an_edit_rolls_the_batch_back_and_names_no_value(path: Path) -> None:
-    with pytest.raises(SourceError, match="NOT NULL constraint failed: customers.name"):
+    with pytest.raises(SourceError, match=r"NOT NULL constraint failed: customers\.name"):
         live(path).rewrite(
             "people", [b"i1", b"i2"], all_fall, {"name": lambda old: None if old == "Bo" else "x"}
         )
