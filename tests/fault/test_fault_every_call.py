@@ -6,6 +6,7 @@ from functools import cache
 from typing import Literal
 
 import pytest
+
 from support.repo import Calls, House, Rows, identities, read_calls, read_rows, take
 from support.ruins import (
     Model,
@@ -16,7 +17,6 @@ from support.ruins import (
     copy_of,
     killed,
 )
-
 from tenure.crypto.hpke import RecipientPrivate
 from tenure.domain.progress import SilentProgress
 from tenure.repository import rotation

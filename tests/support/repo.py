@@ -8,8 +8,8 @@ from datetime import UTC, datetime
 
 import numpy as np
 import pyarrow as pa
-from support.clock import FixedClock
 
+from support.clock import FixedClock
 from tenure.crypto.hpke import RecipientPrivate
 from tenure.crypto.signing import SigningKey
 from tenure.domain.progress import SilentProgress
@@ -93,6 +93,10 @@ class House:
         return Repository.open(self.place(), self.pins(), rights)
 
 
+def _month(span: str) -> str:
+    return "NaT" if span.startswith("open:") else span
+
+
 def batch_of(rows: Rows) -> RowBatch:
     """Return rows as row text, in key order, with the customer as their subject."""
     keys = sorted(rows)
@@ -101,7 +105,7 @@ def batch_of(rows: Rows) -> RowBatch:
         data_set="notes",
         keys=pa.array([f"i{k}".encode() for k in keys], pa.large_binary()),
         subjects={"customer": pa.array([rows[k][1] for k in keys], pa.large_string())},
-        starting={"made": np.array([rows[k][0] for k in keys], "datetime64[s]")},
+        starting={"made": np.array([_month(rows[k][0]) for k in keys], "datetime64[s]")},
         attributes={},
     )
     offsets = np.cumsum([0] + [len(line) for line in lines]).astype(np.int64)

@@ -6,7 +6,6 @@ from dataclasses import replace
 
 from support.faults import Died, FaultPlan, FaultyStore, When
 from support.repo import House, read_calls, read_rows
-
 from tenure.domain.progress import SilentProgress
 from tenure.objectstore.base import ObjectStore
 from tenure.objectstore.memory import MemoryStore
@@ -80,7 +79,10 @@ def calls_of(house: House, work: Callable[[House], object], when: When = "before
 
 def killed(house: House, work: Callable[[House], object], at: int, when: When) -> House:
     """Return a copy of the installation in which a process died at its call `at`."""
-    ruin, plan = copy_of(house), DeadlyPlan(at=at, when=when, methods=EFFECTS if when == "after" else frozenset())
+    ruin, plan = (
+        copy_of(house),
+        DeadlyPlan(at=at, when=when, methods=EFFECTS if when == "after" else frozenset()),
+    )
     try:
         work(under(ruin, plan))
     except Died:

@@ -1,7 +1,7 @@
 """`tenure init`: keys, repository, a commented configuration and starter rules. Asks nothing that has a good default."""
 
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
 
@@ -100,56 +100,60 @@ def init(folder: Path, *, clock: Clock, name: str, officer: str, sources: str = 
     keys, state = folder / "keys", folder / "state"
     keys.mkdir(mode=0o700)
     state.mkdir(mode=0o700, exist_ok=True)
-    place = repository.Place(
-        objects=create_store(OBJECT_STORE, folder, clock),
-        key_stores=KeyStores(
-            NamedStore(name=n, store=create_store(url, folder, clock)) for n, url in KEY_STORES.items()
-        ),
-        memory=HeadFile(state / "head"),
+    secrets = _Secrets(SigningKey.generate(), RecipientPrivate.generate(), RecipientPrivate.generate())
+    marker, _ = repository.create(_place(folder, clock), _founding(secrets, clock))
+    recovery = _keep_keys(keys, marker.repository_id, secrets, clock)
+    text = TEMPLATE.format(
+        name=name,
+        officer=officer,
+        repository=marker.repository,
+        purge_key=marker.purge_key,
+        object_store=OBJECT_STORE,
+        key_stores="\n".join(f"    {n}: {url}" for n, url in KEY_STORES.items()),
+        sources=sources,
     )
-    purge, reader, recovery = SigningKey.generate(), RecipientPrivate.generate(), RecipientPrivate.generate()
-    founding = repository.Founding(
-        purge=purge,
+    config.write_text(text, "utf-8")
+    return Made(config=config, recovery=recovery, rules=copy_starter_rules(folder / "retention_rules"))
+
+
+@dataclass(frozen=True, slots=True)
+class _Secrets:
+    purge: SigningKey = field(repr=False)
+    reader: RecipientPrivate = field(repr=False)
+    recovery: RecipientPrivate = field(repr=False)
+
+
+def _place(folder: Path, clock: Clock) -> repository.Place:
+    stores = (NamedStore(name=n, store=create_store(url, folder, clock)) for n, url in KEY_STORES.items())
+    objects = create_store(OBJECT_STORE, folder, clock)
+    return repository.Place(
+        objects=objects, key_stores=KeyStores(stores), memory=HeadFile(folder / "state" / "head")
+    )
+
+
+def _founding(secrets: _Secrets, clock: Clock) -> repository.Founding:
+    publics = (("reader", secrets.reader.public()), ("recovery", secrets.recovery.public()))
+    return repository.Founding(
+        purge=secrets.purge,
         recipients=tuple(
-            Recipient(role=role, provider="local", key_id=k.public().key_id, public=k.public().raw)
-            for role, k in (("reader", reader), ("recovery", recovery))
+            Recipient(role=role, provider="local", key_id=k.key_id, public=k.raw) for role, k in publics
         ),
         created=clock.now(),
         one_person=True,
         parameters=Parameters(),
     )
-    marker, _ = repository.create(place, founding)
-    found = marker.repository_id
+
+
+def _keep_keys(folder: Path, found: bytes, secrets: _Secrets, clock: Clock) -> Path:
+    """Write the key files; return the recovery key's."""
     at = clock.now()
-    keyfiles.keep(
-        keys, "epoch-1", kind=KeyKind.READER, repository=found, at=at, fields={"private": reader.raw}
-    )
-    keyfiles.keep(keys, "purge", kind=KeyKind.PURGE, repository=found, at=at, fields={"private": purge.raw})
-    keyfiles.keep(
-        keys,
-        "evidence",
-        kind=KeyKind.EVIDENCE,
-        repository=found,
-        at=at,
-        fields={"private": SigningKey.generate().raw},
-    )
-    fields = {"private": recovery.raw, "purge_public": purge.public().raw}
-    recovery_file = keyfiles.keep(
-        keys, "recovery", kind=KeyKind.RECOVERY, repository=found, at=at, fields=fields
-    )
-    config.write_text(
-        TEMPLATE.format(
-            name=name,
-            officer=officer,
-            repository=marker.repository,
-            purge_key=marker.purge_key,
-            object_store=OBJECT_STORE,
-            key_stores="\n".join(f"    {n}: {url}" for n, url in KEY_STORES.items()),
-            sources=sources,
-        ),
-        "utf-8",
-    )
-    return Made(config=config, recovery=recovery_file, rules=copy_starter_rules(folder / "retention_rules"))
+    reader, purge = {"private": secrets.reader.raw}, {"private": secrets.purge.raw}
+    recovery = {"private": secrets.recovery.raw, "purge_public": secrets.purge.public().raw}
+    keyfiles.keep(folder, "epoch-1", kind=KeyKind.READER, repository=found, at=at, fields=reader)
+    keyfiles.keep(folder, "purge", kind=KeyKind.PURGE, repository=found, at=at, fields=purge)
+    evidence = {"private": SigningKey.generate().raw}
+    keyfiles.keep(folder, "evidence", kind=KeyKind.EVIDENCE, repository=found, at=at, fields=evidence)
+    return keyfiles.keep(folder, "recovery", kind=KeyKind.RECOVERY, repository=found, at=at, fields=recovery)
 
 
 def starter_rules() -> Path:

@@ -23,6 +23,7 @@
         RepositoryNotFoundError 51
         LeasedError 52                  another run holds it
         UnsupportedFormatError 53
+        OvertakenError 54               a purge or rotation overtook a snapshot; it starts over
       RetentionError 60                 a deletion was refused
         HoldViolationError 61
         BrakePulledError 62
@@ -191,6 +192,13 @@ class UnsupportedFormatError(RepositoryError):
 
     exit_code = 53
     default_hint = "install the Tenure version that wrote it, or a newer one"
+
+
+class OvertakenError(RepositoryError):
+    """A purge, a pruning or a rotation overtook a snapshot: its view may hold what was deleted meanwhile."""
+
+    exit_code = 54
+    default_hint = "the snapshot starts over by itself; run it again if it gave up"
 
 
 class RetentionError(TenureError):

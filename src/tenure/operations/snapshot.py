@@ -26,7 +26,7 @@ from tenure.repository import layouts
 from tenure.repository.layering import Changes, TableSettings
 from tenure.repository.layouts import Expressions
 from tenure.repository.repository import Repository
-from tenure.repository.session import Outcome, OvertakenError, Session
+from tenure.repository.session import Outcome, Session
 from tenure.repository.tablewriter import TableWriter
 from tenure.sources.base import Finding, Lookups, RowLayout, View
 

@@ -8,7 +8,13 @@ from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, field, replace
 
-from tenure.domain.errors import IntegrityError, KeyMismatchError, ObjectNotFoundError, TamperedError
+from tenure.domain.errors import (
+    IntegrityError,
+    KeyMismatchError,
+    ObjectNotFoundError,
+    TamperedError,
+    TruncatedError,
+)
 from tenure.keys.base import Unwrapper
 from tenure.objectstore.base import ObjectStore
 from tenure.repository import chunks, names
@@ -179,8 +185,8 @@ class ChunkReader:
             raise KeyMismatchError("this process has no right to read: it was given no reading key")
         try:
             return chunks.open_chunk(sealed, dek, coding=place.coding, plain=place.plain, aad=aad)
-        except TamperedError as e:
-            raise TamperedError(
+        except (TamperedError, TruncatedError) as e:
+            raise type(e)(
                 f"a chunk at bytes {place.offset}-{place.offset + place.length} of pack {place.pack.hex()} was changed"
             ) from e
 

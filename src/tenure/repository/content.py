@@ -187,19 +187,22 @@ class Rewriter:
             begun=self.begun,
             chunks=chunks,
         )
-        ledger, objects = self.repository.ledger, self.repository.place.objects
-        state = ledger.append(
-            merge,
-            self.repository.purge_key,
-            check=lambda newest: _refuse(voids.merge(newest, merge, at=objects.now().timestamp())),
-        )
-        if any(r.page.hex() in state.pages for r in removed):
-            _refuse("it was too late")
+        self._switch(merge)
         deletion = self.repository.place.key_stores.delete(
             names.page(r.epoch, r.tag, r.page) for r in removed
         )
         deletion.failed |= result.failed
         return deletion
+
+    def _switch(self, merge: Merge) -> None:
+        objects = self.repository.place.objects
+        state = self.repository.ledger.append(
+            merge,
+            self.repository.purge_key,
+            check=lambda newest: _refuse(voids.merge(newest, merge, at=objects.now().timestamp())),
+        )
+        if any(page.hex() in state.pages for page in merge.removed):
+            _refuse("it was too late")  # so the old pages are what is live, and stay
 
     def _put(
         self, plain: PagePlain, keys: SourceKeys, result: Deletion, *, must_be_everywhere: bool

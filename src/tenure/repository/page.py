@@ -122,9 +122,7 @@ def seal_page(
         else np.zeros(0, np.int64)
     )
     entries, deks = plain.entries[order], plain.deks[order] if len(order) else plain.deks
-    page_id, page_key = random_bytes(16), random_bytes(KEY_BYTES)
-    tag = keys.tag(plain.cohort)
-    stanzas = wrapper.wrap(page_key, context=_wrap_context(repository, epoch, tag, page_id))
+    page_id, page_key, tag = random_bytes(16), random_bytes(KEY_BYTES), keys.tag(plain.cohort)
     header = PageHeader(
         repository=repository,
         epoch=epoch,
@@ -136,14 +134,10 @@ def seal_page(
         first=entries["id"][0].tobytes() if len(entries) else b"",
         last=entries["id"][-1].tobytes() if len(entries) else b"",
         packs=plain.packs,
-        wrapped=tuple(Stanza(recipient=s.recipient, provider=s.provider, wrapped=s.wrapped) for s in stanzas),
+        wrapped=_wrapped(page_key, wrapper, _wrap_context(repository, epoch, tag, page_id)),
     )
     head = wire.encode(header)
-    cohort = wire.encode(
-        _CohortWire(
-            data_set=plain.cohort.data_set, rule_class=plain.cohort.rule_class, span=plain.cohort.span
-        )
-    )
+    cohort = _cohort_bytes(plain.cohort)
     index_plain = struct.pack("<I", len(cohort)) + cohort + entries.tobytes()
     index = seal_under(keys.index, "tenure page index", page_id, index_plain, aad=_aad("index", head))
     sealed_keys = seal(page_key, deks.tobytes(), aad=_aad("keys", head, index))
@@ -152,6 +146,15 @@ def seal_page(
     raw = _join(head, index, sealed_keys, gone)
     ref = PageRef(epoch=epoch, writer=keys.writer, tag=tag, page=page_id, hash=content_hash(raw))
     return ref, raw
+
+
+def _wrapped(page_key: bytes, wrapper: Wrapper, where: bytes) -> tuple[Stanza, ...]:
+    stanzas = wrapper.wrap(page_key, context=where)
+    return tuple(Stanza(recipient=s.recipient, provider=s.provider, wrapped=s.wrapped) for s in stanzas)
+
+
+def _cohort_bytes(cohort: Cohort) -> bytes:
+    return wire.encode(_CohortWire(data_set=cohort.data_set, rule_class=cohort.rule_class, span=cohort.span))
 
 
 def parse_page(raw: bytes, *, name: str) -> PageBytes:

@@ -12,7 +12,7 @@ from typing import BinaryIO
 
 from tenure.crypto.hashing import content_hash
 from tenure.crypto.signing import SigningKey
-from tenure.domain.errors import IntegrityError, LeasedError, RepositoryError
+from tenure.domain.errors import IntegrityError, LeasedError, OvertakenError
 from tenure.domain.progress import ProgressTask
 from tenure.keys.base import Wrapper
 from tenure.objectstore.base import ObjectStore
@@ -40,13 +40,6 @@ from tenure.repository.structure import (
     split,
 )
 from tenure.sources.base import Recording, RowLayout
-
-
-class OvertakenError(RepositoryError):
-    """A forgetting overtook this session: its view may hold what was deleted meanwhile. Take the view again."""
-
-    exit_code = 50
-    default_hint = "the snapshot starts over by itself; run it again if it gave up"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

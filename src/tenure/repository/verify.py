@@ -4,6 +4,7 @@ It goes on after a finding and lists everything, with the snapshots each finding
 """
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -18,7 +19,7 @@ from tenure.repository.entries import AdmitClear, CheckpointClear
 from tenure.repository.keystores import KeyStores, NamedStore
 from tenure.repository.ledger import envelopes
 from tenure.repository.manifest import parse_manifest
-from tenure.repository.model import ChunkKind, Cohort
+from tenure.repository.model import ChunkKind, ChunkRef, Cohort
 from tenure.repository.page import open_index, parse_page
 from tenure.repository.reach import Reach
 from tenure.repository.repository import Repository
@@ -118,6 +119,7 @@ class _Checker:
         self._found = found
         self._reader = repository.chunk_reader(repository.keys_of(writer))
         self._touched: dict[Cohort, set[int]] = {}
+        self._closed: dict[tuple[int, Cohort], frozenset[ChunkRef]] = {}
 
     def check(self, share: float, progress: Progress) -> None:
         """Resolve every reference, then read a share of the chunks."""
@@ -181,7 +183,26 @@ class _Checker:
             ):
                 raise TamperedError(f"chunk {place.ref.id.hex()} opens, and is not the chunk of this id")
 
-        _try(self._found, names.pack(place.pack), read, tuple(sorted(self._touched.get(cohort, ()))))
+        try:
+            read()
+        except TenureError as e:
+            touched = self._who_reaches(cohort, place.ref)
+            self._found.damage.append(Damage(what=str(e), where=names.pack(place.pack), snapshots=touched))
+
+    def _who_reaches(self, cohort: Cohort, ref: ChunkRef) -> tuple[int, ...]:
+        """Return the snapshots that need a chunk; worked out for damaged ones only, which are few."""
+        found = []
+        for snapshot in self._snapshots:
+            key = (snapshot.number, cohort)
+            if key not in self._closed:
+                self._closed[key] = frozenset()
+                with suppress(TenureError):  # reported before
+                    self._closed[key] = frozenset(
+                        Reach(self._repository, self._writer).add([snapshot]).closed(cohort)
+                    )
+            if ref in self._closed[key]:
+                found.append(snapshot.number)
+        return tuple(sorted(found))
 
 
 def _ledger(objects: ObjectStore, purge_key: VerifyKey, found: Verification) -> None:

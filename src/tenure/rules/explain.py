@@ -11,6 +11,7 @@ from tenure.rules.ruleset import RuleSet
 from tenure.rules.sentence import listed, start_words
 
 _ONE_DAY = timedelta(days=1)
+_WITHOUT_DAYS = {Reason.VALUE_UNKNOWN, Reason.STARTING_POINT_MISSING, Reason.WITHOUT_LIMIT}
 
 
 def explain(decisions: Decisions, index: int) -> str:
@@ -29,7 +30,7 @@ def _main(found: Judgement, record: RecordFacts, rules: RuleSet) -> str:
         return f"kept and reported: no rule covers this record of `{record.data_set}`"
     rule = rules.rules[found.rule]
     named = f"rule `{rule.name}`"
-    if not found.days:
+    if found.reason in _WITHOUT_DAYS:
         without = {
             Reason.VALUE_UNKNOWN: f"kept and reported: {named} asks for {_unknown(rule, record)}, which is unknown here",
             Reason.STARTING_POINT_MISSING: f"kept and reported: {named} counts from {_from(rule)}, and that is missing here",
@@ -94,7 +95,7 @@ def _unknown(rule: Rule, record: RecordFacts) -> str:
 
 def _others(found: Judgement, record: RecordFacts, rules: RuleSet) -> list[str]:
     lines: list[str] = []
-    winner = _governing(found) if found.rule >= 0 and found.days else None
+    winner = _governing(found) if found.rule >= 0 and found.reason not in _WITHOUT_DAYS else None
     weighed = {day.timed.rule for day in found.days}
     for day in found.days:
         if day is winner:

@@ -171,7 +171,11 @@ def test_any_flipped_bit_keeps_a_wrapped_key_shut(bit: int) -> None:
         unwrap(READER, flipped(WRAPPED, bit), context=b"page 1")
 
 
-@pytest.mark.parametrize("wrapped", [b"", WRAPPED[:100], WRAPPED[:-1], WRAPPED + b"x", bytes(len(WRAPPED))])
+@pytest.mark.parametrize(
+    "wrapped",
+    [b"", WRAPPED[:100], WRAPPED[:-1], WRAPPED + b"x", bytes(len(WRAPPED))],
+    ids=lambda w: f"{len(w)} bytes",
+)
 def test_a_wrapped_key_of_another_length_stays_shut(wrapped: bytes) -> None:
     with pytest.raises(KeyMismatchError):
         unwrap(READER, wrapped, context=b"page 1")

@@ -37,7 +37,7 @@ ISSUER = Issuer(
 )
 
 
-def certificate(**changes: object) -> Certificate:
+def certificate(**changes: object) -> Certificate:  # long: one value, read from top to bottom
     made = Certificate(
         id="erasure-2026-0007",
         kind=CertificateKind.ERASURE,
@@ -106,7 +106,7 @@ def certificate(**changes: object) -> Certificate:
     return replace(made, **changes)  # type: ignore[arg-type]
 
 
-def drill(number: int = 12, **changes: object) -> DrillRecord:
+def drill(number: int = 12, **changes: object) -> DrillRecord:  # long: one value, read from top to bottom
     checks = (
         CheckResult(
             name="row counts",
@@ -199,7 +199,7 @@ def cohorts() -> tuple[CohortCell, ...]:
     return tuple(cells)
 
 
-def installation(**changes: object) -> InstallationView:
+def installation(**changes: object) -> InstallationView:  # long: one value, read from top to bottom
     week = timedelta(days=7)
     made = InstallationView(
         name="Example Contact Centre",

@@ -3,38 +3,35 @@
 from collections.abc import Mapping
 
 import pytest
+
 from support.repo import (
     House,
     Rows,
     identities,
     outcome,
-    read_calls,
     read_rows,
     take,
-    write_calls,
     write_rows,
 )
 from support.ruins import assert_nothing_unnamed_after_sweep, assert_sound
-
-from tenure.domain.errors import IntegrityError, LeasedError, RepositoryError, StalePlanError
+from tenure.domain.errors import LeasedError, StalePlanError
 from tenure.domain.progress import SilentProgress
+from tenure.objectstore.base import ObjectStore
 from tenure.repository import rotation
 from tenure.repository.content import CohortContent, rewriter_of
-from tenure.repository.entries import Merge
 from tenure.repository.forgetting import Forgetting, Order
 from tenure.repository.model import Cohort
-from tenure.repository.pruning import KeepPolicy, PrunePlan, Pruner, plan_prune
+from tenure.repository.pruning import KeepPolicy, Pruner, plan_prune
 from tenure.repository.repository import Repository
-from tenure.repository.scopes import Scope, open_fingerprints, seal_fingerprints
+from tenure.repository.scopes import Scope
 from tenure.repository.secrets import STRUCTURE
-from tenure.repository.session import OvertakenError, Session
-from tenure.repository.verify import with_keys
+from tenure.repository.session import Session
 
 ORDER = Order(kind="purge", plan=b"p" * 32, rules=b"r" * 32, approvals=())
 JANUARY = Cohort(data_set="notes", rule_class="", span="2025-01")
 
 
-def rows(*keys: int, month: str = "2025-01", text: str = "note") -> Rows:
+def rows(*keys: int, month: str = "2025-01", text: str = "note") -> dict[int, tuple[str, str, str]]:
     return {k: (month, f"c{k}", f"{text} {k}") for k in keys}
 
 
@@ -91,8 +88,8 @@ def test_two_writers_that_race_for_a_ledger_number_both_commit() -> None:
 def test_an_entry_whose_put_worked_and_was_answered_with_an_error_counts_once_under_its_own_number() -> None:
     house, _ = house_with(rows(1))
     repo = house.open(reader=False)
-    store = house.objects
-    assert store is not None
+    assert house.objects is not None
+    store: ObjectStore = house.objects
 
     class Deaf:
         """Answers the first put of a ledger entry as if somebody else had been faster, and lets another in."""
@@ -129,7 +126,7 @@ def test_a_snapshot_whose_view_is_older_than_a_purge_is_void_and_starts_over() -
 
 
 @pytest.mark.parametrize("done", [False, True])
-def test_the_ledger_voids_such_a_snapshot_even_when_its_writer_does_not_look(done: bool) -> None:
+def test_the_ledger_voids_such_a_snapshot_even_when_its_writer_does_not_look(*, done: bool) -> None:
     house, (old,) = house_with(rows(1, 2, 3))
     repo, session = begin(house)
     write_rows(repo, session, rows(1, 2, 3, 4))
@@ -201,84 +198,6 @@ def test_a_lapsed_session_does_not_stop_pruning_for_ever() -> None:
     assert Pruner(repo, SilentProgress()).prune(plan).entries > 0
     assert house.open(reader=True).state.sessions == {}
     assert keys_in(house, numbers[1]) == {1, 2}
-
-
-def test_a_record_held_between_intent_and_judging_stays() -> None:
-    house, (number,) = house_with(rows(1, 2, 3) | rows(7, month="2025-02"))
-    everything = scope_of(house, 1, 2, 3, cohorts=(JANUARY,))
-    work = forgetting(house)
-    found = work.order(everything, ORDER)
-    held = scope_of(house, 2)["crm"].records
-    left = {"crm": everything["crm"].without(held)}
-    assert left["crm"].cohorts == ()
-    found = work.amend(found, left, left=1)
-    went = work.carry_out(found)
-    work.finish(found, went, certificate="c")
-    assert keys_in(house, number) == {2, 7}
-    assert went.records == 2
-    assert house.open(reader=True).state.cohorts_gone == {}
-
-
-def test_a_new_record_under_a_reused_number_is_kept() -> None:
-    house, (old,) = house_with(rows(1, 2, 3))
-    scope, work = scope_of(house, 2), forgetting(house)
-    found = work.amend(work.order(scope, ORDER), scope, left=0)
-    new = take(house, rows(1, 2, 3, text="another customer"))
-    work.finish(found, work.carry_out(found), certificate="c")
-    assert keys_in(house, old) == {1, 3}
-    found_rows, balance = read_rows(house.open(reader=True), new, house.executor)
-    assert found_rows[2] == ("c2", "another customer 2")
-    assert balance.forgotten == 0
-    assert_sound(house.open(reader=True), house)
-
-
-def test_judging_twice_does_not_reach_what_is_new_since_the_first() -> None:
-    house, (old,) = house_with(rows(1, 2, 3))
-    scope, work = scope_of(house, 2), forgetting(house)
-    found = work.amend(work.order(scope, ORDER), scope, left=0)
-    new = take(house, rows(1, 2, 3, text="another customer"))
-    again = forgetting(house)
-    same = again.amend(found, scope, left=0)
-    assert same.judged == found.judged
-    again.finish(same, again.carry_out(same), certificate="c")
-    assert (keys_in(house, old), keys_in(house, new)) == ({1, 3}, {1, 2, 3})
-
-
-def test_a_reopened_account_is_read_from_its_new_cohort_while_the_old_one_is_forgotten() -> None:
-    house, numbers = house_with(rows(1, 2), rows(1) | rows(2, month="open:2026-03"))
-    forget(house, scope_of(house, cohorts=(JANUARY,)))
-    assert [keys_in(house, n) for n in numbers] == [set(), {2}]
-    _, balance = read_rows(house.open(reader=True), numbers[1], house.executor)
-    assert (balance.records, balance.forgotten) == (1, 1)
-    assert_sound(house.open(reader=True), house)
-
-
-def test_what_is_missing_after_a_cohort_was_forgotten_and_came_back_is_damage() -> None:
-    house, (old,) = house_with(rows(1, 2))
-    forget(house, scope_of(house, cohorts=(JANUARY,)))
-    new = take(house, rows(5))
-    repo = house.open(reader=True)
-    tag = repo.keys_of(house.writers["crm"].secrets.writer).tag(JANUARY)
-    (page,) = [p.ref for p in repo.state.pages.values() if p.ref.tag == tag]
-    # An entry that drops the page without a forgetting: nothing the purger does, but what a fault in it would look like.
-    drop = Merge(cause="merge", forget=b"", removed=(page.page,), added=(), head=repo.state.number, begun=2e9)
-    repo.ledger.append(drop, house.purge)
-    assert keys_in(house, old) == set()
-    with pytest.raises(IntegrityError, match="does not say that it was forgotten"):
-        keys_in(house, new)
-    found = with_keys(house.open(reader=True), share=1, progress=SilentProgress())
-    assert {d.snapshots for d in found.damage} == {(new,)}
-
-
-def test_an_explanation_survives_the_pruning_of_everything_else_in_its_cohort() -> None:
-    house, numbers = house_with(rows(1), rows(2), rows(1, month="2025-02"))
-    forget(house, scope_of(house, 2))
-    repo = house.open(reader=True)
-    plan = PrunePlan(head=repo.state.number, drop=((numbers[0], "test"),), keep=())
-    Pruner(repo, SilentProgress()).prune(plan)
-    _, balance = read_rows(house.open(reader=True), numbers[1], house.executor)
-    assert balance.forgotten == 1
-    assert_sound(house.open(reader=True), house)
 
 
 def test_a_rotation_that_read_pages_before_a_forgetting_does_not_bring_them_back() -> None:
@@ -370,71 +289,3 @@ def test_only_one_forgetting_of_a_source_is_open() -> None:
         other.order(scope_of(house, 2), ORDER)
     with pytest.raises(LeasedError):
         rotation.open_epoch(house.open(reader=True), house.recipients())
-
-
-def test_nothing_is_called_done_before_it_was_judged_and_carried_out() -> None:
-    house, (number,) = house_with(rows(1, 2))
-    work = forgetting(house)
-    found = work.order(scope_of(house, cohorts=(JANUARY,)), ORDER)
-    with pytest.raises(RepositoryError, match="not judged"):
-        work.carry_out(found)
-    found = work.amend(found, scope_of(house, cohorts=(JANUARY,)), left=0)
-    went = work.carry_out(found)
-    assert keys_in(house, number) == set()
-    again, _ = house_with(rows(1, 2))
-    work = forgetting(again)
-    scope = scope_of(again, cohorts=(JANUARY,))
-    found = work.amend(work.order(scope, ORDER), scope, left=0)
-    with pytest.raises(RepositoryError, match="still there"):
-        work.finish(found, went, certificate="c")
-
-
-def test_two_sources_with_a_data_set_of_one_name_keep_their_forgettings_apart() -> None:
-    house = House()
-    house.create("crm", "desk")
-    repo = house.open(reader=True)
-    scopes = {
-        s: Scope(records={"notes": identities(repo, s, [f"i{k}".encode()])})
-        for s, k in (("crm", 1), ("desk", 2))
-    }
-    key = repo.secrets.fingerprint
-    sealed = seal_fingerprints(scopes, key)
-    one, other = (open_fingerprints(sealed, key, s)["notes"] for s in scopes)
-    assert len(one) == len(other) == 1
-    assert one != other
-    assert open_fingerprints(sealed, key)["notes"] == one | other
-
-
-def test_a_readmitted_source_goes_on_and_its_old_snapshots_still_read_and_forget() -> None:
-    house, (old,) = house_with(rows(1, 2))
-    repo = house.open(reader=True)
-    repo.remove("crm", "stolen")
-    house.writers["crm"] = repo.admit("crm")
-    new = take(house, rows(1, 2, 3))
-    assert [keys_in(house, n) for n in (old, new)] == [{1, 2}, {1, 2, 3}]
-    forget(house, scope_of(house, 2))
-    assert [keys_in(house, n) for n in (old, new)] == [{1}, {1, 3}]
-    forget(house, scope_of(house, cohorts=(JANUARY,)))
-    assert [keys_in(house, n) for n in (old, new)] == [set(), set()]
-    assert_sound(house.open(reader=True), house)
-
-
-def test_a_damaged_base_costs_dedup_and_not_the_next_snapshot() -> None:
-    house, (old,) = house_with(rows(*range(40)))
-    for store in house.key_stores:
-        for info in list(store.list("keys/")):
-            store.delete(info.name)
-    new = take(house, rows(*range(40)))
-    assert keys_in(house, new) == set(range(40))
-    with pytest.raises(IntegrityError):
-        keys_in(house, old)
-
-
-def test_a_recording_taken_while_another_changes_is_described() -> None:
-    house = House()
-    house.create("crm")
-    calls = {f"{k}": ("2025-01", "c", bytes([k % 251]) * 9000) for k in range(300)}
-    repo, session = begin(house)
-    write_calls(session, calls)
-    number = session.commit(outcome(house.clock.now()))
-    assert read_calls(house.open(reader=True), number, house.executor) == {p: c[2] for p, c in calls.items()}

@@ -3,8 +3,8 @@
 import os
 
 import pytest
-from support.repo import House, read_calls, read_rows, take
 
+from support.repo import House, read_calls, read_rows, take
 from tenure.domain.errors import KeyMismatchError, LeasedError
 from tenure.repository import names
 

@@ -23,7 +23,7 @@ def _table(name: str, **fields: object) -> DataSet:
     return DataSet(name=name, source="crm", kind=DataSetKind.TABLE, table=name, key=("id",), **fields)  # type: ignore[arg-type]
 
 
-def catalogue(time_zone: str = "Europe/Berlin") -> Catalogue:
+def catalogue(time_zone: str = "Europe/Berlin") -> Catalogue:  # long: one value, read from top to bottom
     """What a contact centre has."""
     customer = Link(to="customers", by=("customer_id",), columns=())
     tables = [

@@ -33,7 +33,9 @@ def test_a_text_that_comes_out_otherwise_fails_without_showing_the_text() -> Non
 
 
 def test_text_said_to_be_unchanged_must_be_unchanged() -> None:
-    results = run_examples(load_text(DESIGN).rules, lambda text, rule: redact(text, rule).replace("IMEI", "imei"))
+    results = run_examples(
+        load_text(DESIGN).rules, lambda text, rule: redact(text, rule).replace("IMEI", "imei")
+    )
     assert [r.number for r in results if not r.passed] == [2]
 
 

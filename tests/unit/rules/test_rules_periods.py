@@ -96,7 +96,7 @@ def test_hours_have_no_last_day() -> None:
         ("1 days", "24 hours", True),
     ],
 )
-def test_a_duty_is_compared_with_a_limit_over_every_calendar(duty: str, limit: str, exceeds: bool) -> None:
+def test_a_duty_is_compared_with_a_limit_over_every_calendar(duty: str, limit: str, exceeds: object) -> None:
     assert may_exceed(period(duty), period(limit)) is exceeds
 
 

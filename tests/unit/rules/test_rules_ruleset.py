@@ -64,8 +64,7 @@ def test_differences_are_said_in_words() -> None:
     old = load_text(DESIGN).rules
     new = load_text(DESIGN.replace("90 days", "60 days")).rules
     assert differences(old, new) == (
-        "rule `service-calls-de`, sentence: "
-        f"{old.rules[0].sentence} -> {new.rules[0].sentence}",
+        f"rule `service-calls-de`, sentence: {old.rules[0].sentence} -> {new.rules[0].sentence}",
         "rule `service-calls-de`, delete after: 90 days -> 60 days",
     )  # fmt: skip
     gone = rule_set_of(old.rules, (), catalogue())
