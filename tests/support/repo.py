@@ -207,6 +207,6 @@ def identities(repo: Repository, source: str, keys: Iterable[bytes]) -> "np.ndar
     """Return the identities of record keys, as a scope wants them."""
     from tenure.repository.rows import identity_of, sorted_unique
 
-    writer = sorted(repo.state.writers_of(source))[-1]
+    writer = max(repo.state.writers_of(source))
     found: Sequence[bytes] = [identity_of(k, repo.keys_of(writer).identity) for k in keys]
     return sorted_unique(np.frombuffer(b"".join(found), np.uint8).reshape(-1, 16))

@@ -117,9 +117,7 @@ def as_recorded(approval: Approval) -> str:
 def approvers(recorded: tuple[str, ...]) -> tuple[tuple[Approver, ...], bool]:
     """Return who approved, as certificates tell it, and whether one person both asked and approved."""
     loose = [msgspec.json.decode(text, type=_Recorded) for text in recorded]
-    found = tuple(
-        Approver(name=a.by, at=a.at, reason=a.reason) for a in loose
-    )
+    found = tuple(Approver(name=a.by, at=a.at, reason=a.reason) for a in loose)
     return found, any(a.one_person for a in loose)
 
 

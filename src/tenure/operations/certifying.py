@@ -68,6 +68,37 @@ def certify(world: World, findings: Findings) -> tuple[Certificate, Path]:
     return found, path
 
 
+def certify_nothing(world: World, plan: str, body: PlanBody, approval: str) -> str:
+    """Write the certificate of an erasure that found nothing that may go; return its id."""
+    installation, at = world.installation, world.installation.clock.now()
+    who, one_person = approvers((approval,))
+    sources = tuple(sorted(installation.catalogue.sources))
+    searched = (*(f"live store of {s}" for s in sources), *(f"every key page of {s}" for s in sources))
+    certificate = Certificate(
+        id=f"erase-nothing-{plan[:12]}",
+        kind=CertificateKind.ERASURE,
+        issued_at=at,
+        installation=installation.name,
+        set_in_words=f"Every record about one {body.subject_kind}: nothing was found that may be erased",
+        subjects=(body.subject_print.hex(),),
+        rule_set=body.rule_set,
+        approvers=who,
+        plan=plan,
+        stores=(),
+        ledger_number=world.repository.state.number,
+        ledger_hash=world.repository.state.hash.hex(),
+        rescan=Rescan(at=at, searched=searched, found=0),
+        request=body.request,
+        received=body.received,
+        deferred=_deferred(body),
+        one_person_mode=one_person,
+        weak_forgetting=_weak(world),
+    )
+    found = existing(world, certificate.id) or certificate
+    installation.evidence.issue_certificate(found, installation.issuer, who=installation.officer, at=at)
+    return found.id
+
+
 def _certificate(world: World, findings: Findings) -> Certificate:
     state, intent, body = world.repository.state, findings.forget.intent, findings.body
     at = world.installation.clock.now()
@@ -130,7 +161,9 @@ def _stores(world: World, findings: Findings) -> list[StoreResult]:
             method += f"; {edited} edited"
         if stubs:
             method += f"; {stubs} kept as keys only, for records that stay refer to them"
-        lines.append(StoreResult(store=source, method=method, records=gone, unreadable_since=at, final_on=at.date()))
+        lines.append(
+            StoreResult(store=source, method=method, records=gone, unreadable_since=at, final_on=at.date())
+        )
     went = findings.went
     pending = f"not confirmed by {', '.join(sorted(went.pending))}" if went.pending else ""
     lines.append(
@@ -160,7 +193,11 @@ def _deferred(body: PlanBody | None) -> tuple[Deferred, ...]:
 
 def _residue(world: World, findings: Findings) -> tuple[Residue, ...]:
     sources = world.installation.catalogue.sources
-    held = [Residue(what=w, until="not reached by Tenure") for s in sorted(findings.scopes) for w in sources[s].also_held_in]
+    held = [
+        Residue(what=w, until="not reached by Tenure")
+        for s in sorted(findings.scopes)
+        for w in sources[s].also_held_in
+    ]
     return (*held, *(Residue(what=what, until="the next checkpoint") for what in findings.residue))
 
 

@@ -66,10 +66,15 @@ def choose(world: World, question: Question, sources: Iterable[str]) -> Choice:
     for name in children_first(world.installation.catalogue):
         if world.source_of(name).name in wanted and question.rules.rules_of(name):
             choice.tallies[name] = _judge_data_set(world, question, name, choice)
+    close_over_links(world, question, choice)
+    return choice
+
+
+def close_over_links(world: World, question: Question, choice: Choice) -> None:
+    """Take in what falls with a parent, parents first, as the catalogue's links say."""
     for name in reversed(children_first(world.installation.catalogue)):
         if name in choice.tallies or name in choice.linked:
             _close_over_links(world, question, name, choice)
-    return choice
 
 
 def _judge_data_set(world: World, question: Question, name: str, choice: Choice) -> Tally:

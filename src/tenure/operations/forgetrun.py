@@ -188,4 +188,3 @@ def drop_row_caches(world: World, sources: tuple[str, ...]) -> None:
             folder = world.installation.place.state / "rows" / writer.hex()
             if folder.is_dir():
                 shutil.rmtree(folder, ignore_errors=True)
-

@@ -17,9 +17,7 @@ from tenure.sources.base import RowBatch
 from tenure.sources.rowtext import facts_from_rows
 
 
-def held_in_pages(
-    world: World, judging: Judging, scopes: Mapping[str, Scope]
-) -> dict[str, dict[str, Bytes]]:
+def held_in_pages(world: World, judging: Judging, scopes: Mapping[str, Scope]) -> dict[str, dict[str, Bytes]]:
     """Return the records of the scopes, any version of which a hold covers now: source -> data set -> identities."""
     found: dict[str, dict[str, list[bytes]]] = {}
     for source, scope in scopes.items():

@@ -67,6 +67,13 @@ class Judging:
 
         return judged
 
+    def means(self, facts: Facts) -> Bits:
+        """Say of each record whether the plan can mean it: of an erasure, whether it is the person's, or falls with it."""
+        if self.body is None or self.body.kind == PURGE:
+            return np.ones(len(facts), np.bool_)
+        prints = self.world.prints(facts.data_set, self.world.identities(facts.keys))
+        return self._about(facts) | within(self._frozen(facts.data_set).linked, prints)
+
     def held(self, facts: Facts) -> Bits:
         """Say of each record whether a hold covers it now."""
         covered: Bits = self.now().holds.covering(facts) >= 0

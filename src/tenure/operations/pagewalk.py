@@ -83,9 +83,7 @@ def walk(
         reader.drop(cohort)
 
 
-def rows_with(
-    pages: Pages, wanted: Bytes, found: Callable[[RowBatch, Expressions, Bytes], None]
-) -> None:
+def rows_with(pages: Pages, wanted: Bytes, found: Callable[[RowBatch, Expressions, Bytes], None]) -> None:
     """Hand over the rows of a cohort whose identity is wanted, with their layout and identities."""
     for place in pages.places:
         if place.kind is not ChunkKind.ROWS:

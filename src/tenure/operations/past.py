@@ -176,4 +176,6 @@ def _spans_by(cohort: Cohort, own: Sequence[Rule], start: Start | None) -> bool:
 def classes_of(rule: Rule) -> set[str]:
     """Return every class that records of a rule can have, one for each set of exceptions that may apply together."""
     count = len(rule.unless)
-    return {class_of(rule, tuple(b for b in range(count) if mask >> b & 1)) for mask in range(1 << min(count, 10))}
+    return {
+        class_of(rule, tuple(b for b in range(count) if mask >> b & 1)) for mask in range(1 << min(count, 10))
+    }

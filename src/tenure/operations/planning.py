@@ -61,7 +61,7 @@ def freeze_plan(world: World, known: InForce, proposed: RuleSet, names: Sequence
         rules=proposed, holds=known.holds, at=at, before=known.rules if changed and known.hash else None
     )
     choice = choose(world, question, names)
-    cohorts, chunks = _cohorts(world, choice, question)
+    cohorts, chunks = cohorts_of_choice(world, choice, question)
     tallies = [choice.tallies[d] for d in sorted(choice.tallies)]
     matters = tuple(h.matter for h in known.holds.holds)
     body = PlanBody(
@@ -131,7 +131,7 @@ def frozen_of(world: World, choice: Choice) -> dict[str, Frozen]:
     return found
 
 
-def _cohorts(world: World, choice: Choice, question: Question) -> tuple[tuple[CohortLine, ...], int]:
+def cohorts_of_choice(world: World, choice: Choice, question: Question) -> tuple[tuple[CohortLine, ...], int]:
     """Return the cohorts touched in snapshots, and how many chunks that is."""
     lines: list[CohortLine] = []
     chunks = 0
@@ -177,5 +177,7 @@ def _names(installation: Installation, sources: Sequence[str]) -> Sequence[str]:
     known = installation.catalogue.sources
     for name in sources:
         if name not in known:
-            raise ConfigError(f"there is no source {name!r}", hint=f"configured are: {', '.join(sorted(known))}")
+            raise ConfigError(
+                f"there is no source {name!r}", hint=f"configured are: {', '.join(sorted(known))}"
+            )
     return list(sources) or list(known)

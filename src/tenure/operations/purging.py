@@ -63,12 +63,16 @@ def purge(installation: Installation, plan: str = "") -> Purged:
         chosen = _chosen(world, plan)
         if chosen is None:
             if plan or not result.finished:
-                raise NotApprovedError("there is no approved plan, and no standing approval of the rules in force")
+                raise NotApprovedError(
+                    "there is no approved plan, and no standing approval of the rules in force"
+                )
             return result
         taken, approval = chosen
         result.plan = taken.hash
         body = planbody.decode(taken.body)
-        result.done = recorded(installation, PURGE, lambda: _execute(world, taken.hash, body, approval, result))
+        result.done = recorded(
+            installation, PURGE, lambda: _execute(world, taken.hash, body, approval, result)
+        )
         return result
 
 
@@ -137,7 +141,9 @@ def _chosen(world: World, word: str) -> tuple[Plan, Approval] | None:
     if word:
         plan = find(installation, word)
         if plan.kind != PURGE:
-            raise StalePlanError(f"plan {plan.hash[:12]} is no purge", hint="`tenure erase` executes erasures")
+            raise StalePlanError(
+                f"plan {plan.hash[:12]} is no purge", hint="`tenure erase` executes erasures"
+            )
         _check_rules(world, plan.rule_set)
         return take_plan(world, plan)
     waiting = Plans(installation.control).recent(50, state=PlanState.APPROVED)
@@ -195,18 +201,17 @@ def _day(moment: datetime) -> date:
     return moment.date()
 
 
-def _execute(
-    world: World, plan: str, body: PlanBody, approval: Approval, result: Purged
-) -> Forgotten | None:
+def _execute(world: World, plan: str, body: PlanBody, approval: Approval, result: Purged) -> Forgotten | None:
     if body.refusals:
         raise RetentionError(
-            "this plan cannot be executed: " + "; ".join(body.refusals), hint="correct the catalogue or the rules"
+            "this plan cannot be executed: " + "; ".join(body.refusals),
+            hint="correct the catalogue or the rules",
         )
     known = in_force(world.repository)
     choice = choose(
         world, Question(rules=known.rules, holds=known.holds, at=world.installation.clock.now()), body.sources
     )
-    keys = {name: _still(world, name, choice, body) for name in choice.data_sets() if name in body.frozen}
+    keys = still_planned(world, choice, body)
     result.skipped = body.records - sum(map(len, keys.values()))
     check_limits(body, keys, known.rules.rules, known.rules.card_rules)
     if not any(keys.values()):
@@ -226,7 +231,7 @@ def carry(
             installation.admit(source)
     with opened(installation) as fresh:
         order = Order(
-            kind=body.kind,
+            kind=PURGE if body.kind == PURGE else "erase",
             plan=bytes.fromhex(plan),
             rules=bytes.fromhex(body.rule_set),
             approvals=(as_recorded(approval),),
@@ -234,6 +239,11 @@ def carry(
         work = Forgetting(fresh.repository, installation.executor, installation.progress)
         forget = work.order(scopes_of(fresh, keys), order)
         return ForgetRun(fresh, forget).run(resumed=False)
+
+
+def still_planned(world: World, choice: Choice, body: PlanBody) -> dict[str, list[bytes]]:
+    """Return the keys of what falls now and is in the plan, by data set."""
+    return {name: _still(world, name, choice, body) for name in choice.data_sets() if name in body.frozen}
 
 
 def _still(world: World, name: str, choice: Choice, body: PlanBody) -> list[bytes]:

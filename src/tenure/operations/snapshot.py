@@ -16,7 +16,13 @@ from tenure.control.processes import this_process
 from tenure.control.runs import RunOutcome, Runs
 from tenure.crypto.hashing import random_bytes
 from tenure.domain.catalogue import DataSetKind, SourceKind
-from tenure.domain.errors import ConfigError, IncompleteSnapshotError, LeasedError, TenureError
+from tenure.domain.errors import (
+    ConfigError,
+    IncompleteSnapshotError,
+    LeasedError,
+    OvertakenError,
+    TenureError,
+)
 from tenure.operations.cohorts import cohorts_of
 from tenure.operations.inforce import rules_in_force
 from tenure.operations.installation import Installation

@@ -134,7 +134,7 @@ def edit(log: AuditLog) -> None:
 
 
 def edit_and_rehash(log: AuditLog) -> None:
-    from tenure.evidence.entries import Position, line_of, read_line  # noqa: PLC0415
+    from tenure.evidence.entries import Position, line_of, read_line
 
     before = read_line(lines(log)[1])
     forged = line_of(

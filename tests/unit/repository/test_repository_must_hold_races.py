@@ -14,7 +14,7 @@ from support.repo import (
     write_rows,
 )
 from support.ruins import assert_nothing_unnamed_after_sweep, assert_sound
-from tenure.domain.errors import LeasedError, StalePlanError
+from tenure.domain.errors import LeasedError, OvertakenError, StalePlanError
 from tenure.domain.progress import SilentProgress
 from tenure.objectstore.base import ObjectStore
 from tenure.repository import rotation
