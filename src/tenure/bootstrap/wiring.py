@@ -72,6 +72,8 @@ def build(config: Path, machine: Machine) -> Installation:
         control=ControlDatabase.open(f"sqlite:///{place.state / 'control.db'}"),
         evidence=EvidenceDirectory(place.state / "evidence", evidence_key),
         issuer=Issuer(**settings.issuer.model_dump()),
+        pins=pins,
+        where=stores.where,
         open_writing=lambda: stores.open_writing(pins),
         open_reading=lambda: stores.open(pins, stores.all_rights(pins)),
         admit=lambda source: stores.admit(pins, source),

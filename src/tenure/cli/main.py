@@ -3,7 +3,7 @@
 import click
 
 import tenure
-from tenure.cli import snapshots
+from tenure.cli import evidence, holds, purge, rules, snapshots
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -12,7 +12,13 @@ def cli() -> None:
     """Backups that keep what you must and forget what you must."""
 
 
-for command in (*snapshots.COMMANDS,):
+for command in (
+    *snapshots.COMMANDS,
+    *rules.COMMANDS,
+    *purge.COMMANDS,
+    *holds.COMMANDS,
+    *evidence.COMMANDS,
+):
     cli.add_command(command)
 
 

@@ -17,6 +17,7 @@ from tenure.operations.planning import PURGE
 from tenure.repository.entries import Rules
 from tenure.repository.repository import Repository
 from tenure.rules.model import Approval as HowOften
+from tenure.rules.model import CardRule, Rule
 from tenure.rules.ruleset import rule_set_from_bytes
 
 NEWEST = 200
@@ -146,7 +147,8 @@ def _put_in_force(
 
 def _how_often(raw: bytes) -> ApprovalKind:
     rules = rule_set_from_bytes(raw)
-    each = any(r.approval is HowOften.EACH_RUN for r in (*rules.rules, *rules.card_rules))
+    every: list[Rule | CardRule] = [*rules.rules, *rules.card_rules]
+    each = any(r.approval is HowOften.EACH_RUN for r in every)
     return ApprovalKind.EACH_RUN if each else ApprovalKind.ONCE
 
 

@@ -7,6 +7,7 @@ from datetime import datetime
 import numpy as np
 
 from tenure.domain.catalogue import Orphan
+from tenure.operations.editing import keep_changes, old_detector
 from tenure.operations.past import PastRecords, take
 from tenure.operations.tally import Falling, Tally
 from tenure.operations.world import World, children_first, key_column
@@ -37,15 +38,26 @@ class Choice:
     tallies: dict[str, Tally] = field(default_factory=dict)
     linked: dict[str, Falling] = field(default_factory=dict)
     snapshots: dict[str, set[int]] = field(default_factory=dict)
+    old_detector: set[str] = field(default_factory=set)
     refusals: list[str] = field(default_factory=list)
 
     def keys(self, data_set: str) -> list[bytes]:
         """Return the keys of every record of a data set that goes or changes."""
         tally = self.tallies.get(data_set)
+        cards = [k for some in (tally.cards.values() if tally else ()) for k in some.keys]
+        return list(dict.fromkeys((*self.to_forget(data_set), *cards)))
+
+    def to_forget(self, data_set: str) -> list[bytes]:
+        """Return the keys of records whose copies in snapshots go too.
+
+        Where only card data is cut they stay: it was cut in flight before it was stored, unless by another detector.
+        """
+        tally = self.tallies.get(data_set)
         found = [*self.linked.get(data_set, Falling()).keys]
         if tally is not None:
             found += tally.delete.keys
-            for edited in tally.edit.values():
+            edits = tally.edits() if data_set in self.old_detector else tally.edit
+            for edited in edits.values():
                 found += edited.keys
         return list(dict.fromkeys(found))
 
@@ -64,10 +76,16 @@ def choose(world: World, question: Question, sources: Iterable[str]) -> Choice:
     choice = Choice()
     wanted = set(sources)
     for name in children_first(world.installation.catalogue):
-        if world.source_of(name).name in wanted and question.rules.rules_of(name):
+        if world.source_of(name).name in wanted and _named(question.rules, name):
             choice.tallies[name] = _judge_data_set(world, question, name, choice)
+    keep_changes(world, choice.tallies)
+    choice.old_detector = {n for n, t in choice.tallies.items() if t.cards and old_detector(world, n)}
     close_over_links(world, question, choice)
     return choice
+
+
+def _named(rules: RuleSet, data_set: str) -> bool:
+    return bool(rules.rules_of(data_set)) or any(data_set in card.data for card in rules.card_rules)
 
 
 def close_over_links(world: World, question: Question, choice: Choice) -> None:

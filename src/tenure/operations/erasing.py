@@ -18,7 +18,7 @@ from tenure.operations import planbody
 from tenure.operations.approving import approve, as_recorded
 from tenure.operations.certifying import certify_nothing
 from tenure.operations.choosing import Choice, Question, close_over_links
-from tenure.operations.forgetrun import Forgotten
+from tenure.operations.forgetrun import Forgotten, answer
 from tenure.operations.inforce import InForce, in_force
 from tenure.operations.installation import Installation
 from tenure.operations.judging import deferral, subject_print
@@ -92,6 +92,16 @@ def erase(installation: Installation, asked: Asked, *, plan: PurgePlan | None = 
     with installation.alone("forgetting"), opened(installation) as world:
         finished = finish_open(world)
         request = _open_request(world, asked)
+        mine = [f for f in finished if f.request == asked.request]
+        if mine:
+            body = planbody.decode(Plans(installation.control).get(mine[0].plan).body)
+            return Erased(
+                plan=PurgePlan(hash=mine[0].plan, body=body),
+                request=request,
+                done=mine[0],
+                certificate=mine[0].certificate,
+                finished=tuple(finished),
+            )
         if request.state in {RequestState.DONE, RequestState.REFUSED}:
             raise ConfigError(
                 f"request {request.reference} was answered before (certificate {request.certificate})",
@@ -110,7 +120,7 @@ def erase(installation: Installation, asked: Asked, *, plan: PurgePlan | None = 
             certificate = done.certificate
         else:
             certificate = certify_nothing(world, taken.hash, body, as_recorded(approval))
-        _close(world, asked, body, certificate, nothing=done is None)
+            answer(world, body, certificate, refused=True)
         shown = PurgePlan(hash=taken.hash, body=body)
         return Erased(
             plan=shown, request=request, done=done, certificate=certificate, finished=tuple(finished)
@@ -161,19 +171,6 @@ def _open_request(world: World, asked: Asked) -> Request:
         )
     except ValueError as e:
         raise ConfigError(str(e), hint="give every request its own reference") from None
-
-
-def _close(world: World, asked: Asked, body: PlanBody, certificate: str, *, nothing: bool) -> None:
-    deferred = [k for k in body.kept if k.by in {"hold", "duty"}]
-    ground = "; ".join(f"{k.records} records of {k.data_set}: {k.why}" for k in deferred)
-    refused = nothing and bool(deferred)
-    Requests(world.installation.control).close(
-        asked.request,
-        state=RequestState.REFUSED if refused else RequestState.DONE,
-        at=world.installation.clock.now(),
-        note=ground,
-        certificate=certificate,
-    )
 
 
 def _plan(world: World, asked: Asked) -> tuple[PlanBody, Choice]:

@@ -5,11 +5,12 @@ Every step reads from the ledger where the run before it stopped, so a rerun aft
 
 import shutil
 from collections.abc import Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from tenure.control.plans import Plans
+from tenure.control.requests import Requests, RequestState
 from tenure.domain.errors import IntegrityError, LeasedError, StalePlanError
 from tenure.operations import certifying, planbody
 from tenure.operations.certifying import Findings
@@ -157,6 +158,7 @@ class ForgetRun:
             residue=residue,
         )
         certificate, page = certifying.certify(self._world, findings)
+        answer(self._world, self._body, certificate.id)
         self._work.finish(self._forget, went, certificate=certificate.id)
         return Forgotten(
             kind=self._forget.intent.kind,
@@ -170,6 +172,19 @@ class ForgetRun:
             found=certificate.rescan.found,
             resumed=resumed,
             request=certificate.request,
+        )
+
+
+def answer(world: World, body: PlanBody | None, certificate: str, *, refused: bool = False) -> None:
+    """Record the answer to the request behind an erasure; where it is answered already nothing changes."""
+    if body is None or not body.request:
+        return
+    deferred = [k for k in body.kept if k.by in {"hold", "duty"}]
+    ground = "; ".join(f"{k.records} records of {k.data_set}: {k.why}" for k in deferred)
+    state = RequestState.REFUSED if refused and ground else RequestState.DONE
+    with suppress(ValueError):
+        Requests(world.installation.control).close(
+            body.request, state=state, at=world.installation.clock.now(), note=ground, certificate=certificate
         )
 
 

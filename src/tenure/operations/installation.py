@@ -18,6 +18,8 @@ from tenure.domain.errors import LeasedError
 from tenure.domain.progress import Progress
 from tenure.evidence.directory import EvidenceDirectory
 from tenure.evidence.views import Issuer
+from tenure.repository import founding
+from tenure.repository.founding import Pins
 from tenure.repository.pruning import KeepPolicy
 from tenure.repository.repository import Repository, Writer
 from tenure.sources.base import LiveStore, Loader, Lookups, View
@@ -63,7 +65,8 @@ class Installation:
     """One installation, as a process sees it.
 
     `open_writing` opens the repository with writers' keys only; `open_reading` with the reading key, and the purge
-    key where this process has it. `officer`: who is at the keyboard, as evidence names them.
+    key where this process has it; `where` names its stores without opening it, for what must work on a damaged one,
+    and `pins` whom this process trusts. `officer`: who is at the keyboard, as evidence names them.
     """
 
     name: str
@@ -76,6 +79,8 @@ class Installation:
     control: ControlDatabase
     evidence: EvidenceDirectory
     issuer: Issuer
+    pins: Pins
+    where: Callable[[], founding.Place]
     open_writing: Callable[[], Repository]
     open_reading: Callable[[], Repository]
     admit: Callable[[str], Writer]

@@ -47,10 +47,12 @@ class Judging:
             return np.zeros(len(facts), np.bool_)
         known = self.now()
         if self.body is not None and self.body.kind != PURGE:
-            return (own & self._about(facts) | linked) & self._free(facts, known)
+            free: Bits = (own & self._about(facts) | linked) & self._free(facts, known)
+            return free
         outcome = self._outcome(facts, known)
         kept = (outcome == Outcome.HELD) | (outcome == Outcome.KEPT_BY_DUTY)
-        return own & (outcome == Outcome.DELETE) | linked & ~kept
+        falls: Bits = (own & (outcome == Outcome.DELETE)) | (linked & ~kept)
+        return falls
 
     def changes(self, rule: str) -> Callable[[Facts], Bits]:
         """Return a judge of records that a rule edits; a card rule edits whatever no hold covers."""
@@ -72,7 +74,8 @@ class Judging:
         if self.body is None or self.body.kind == PURGE:
             return np.ones(len(facts), np.bool_)
         prints = self.world.prints(facts.data_set, self.world.identities(facts.keys))
-        return self._about(facts) | within(self._frozen(facts.data_set).linked, prints)
+        meant: Bits = self._about(facts) | within(self._frozen(facts.data_set).linked, prints)
+        return meant
 
     def held(self, facts: Facts) -> Bits:
         """Say of each record whether a hold covers it now."""

@@ -124,8 +124,8 @@ def frozen_of(world: World, choice: Choice) -> dict[str, Frozen]:
             delete=freeze(world.prints(name, tally.delete.all_ids())) if tally else b"",
             linked=freeze(world.prints(name, linked.all_ids())),
             edit={
-                tally.rules.rules[rule].name: freeze(world.prints(name, some.all_ids()))
-                for rule, some in (tally.edit.items() if tally else ())
+                rule: freeze(world.prints(name, some.all_ids()))
+                for rule, some in (tally.edits() if tally else {}).items()
             },
         )
     return found
@@ -135,7 +135,7 @@ def cohorts_of_choice(world: World, choice: Choice, question: Question) -> tuple
     """Return the cohorts touched in snapshots, and how many chunks that is."""
     lines: list[CohortLine] = []
     chunks = 0
-    keys = {name: choice.keys(name) for name in choice.data_sets()}
+    keys = {name: choice.to_forget(name) for name in choice.data_sets()}
     for source, scope in sorted(scopes_of(world, keys).items()):
         for proof in prove(world, source, scope, question.at):
             chunks += proof.chunks
@@ -161,11 +161,15 @@ def _weeks(weeks: Iterable[Week]) -> tuple[Week, ...]:
     total: Counter[object] = Counter()
     for week in weeks:
         total[week.start] += week.records
-    return tuple(Week(start=start, records=n) for start, n in sorted(total.items()))  # type: ignore[arg-type, type-var]
+    return tuple(Week(start=start, records=n) for start, n in sorted(total.items()))  # type: ignore[arg-type]
 
 
 def _notes(choice: Choice) -> tuple[str, ...]:
     notes = []
+    for name in sorted(choice.old_detector):
+        notes.append(
+            f"snapshots of {name} were looked through by another detector; the records cut now are taken out of them"
+        )
     if any(t.edit for t in choice.tallies.values()):
         notes.append(
             "records that are edited are taken out of older snapshots whole; the next snapshot holds them as edited"

@@ -22,9 +22,11 @@ from tenure.domain.errors import (
 from tenure.operations import planbody
 from tenure.operations.approving import as_recorded, find
 from tenure.operations.choosing import Choice, Question, choose
+from tenure.operations.edits import edits_of
 from tenure.operations.forgetrun import ForgetRun, Forgotten
 from tenure.operations.inforce import in_force
 from tenure.operations.installation import Installation
+from tenure.operations.judging import Judging
 from tenure.operations.planbody import Frozen, PlanBody
 from tenure.operations.planning import PURGE, freeze_plan
 from tenure.operations.proving import scopes_of
@@ -46,6 +48,7 @@ class Purged:
     plan: str = ""
     done: Forgotten | None = None
     finished: list[Forgotten] = field(default_factory=list)
+    cut: dict[str, int] = field(default_factory=dict)  # records in which card data was cut live
     skipped: int = 0  # in the plan, and not due any more
 
 
@@ -214,6 +217,8 @@ def _execute(world: World, plan: str, body: PlanBody, approval: Approval, result
     keys = still_planned(world, choice, body)
     result.skipped = body.records - sum(map(len, keys.values()))
     check_limits(body, keys, known.rules.rules, known.rules.card_rules)
+    result.cut = _cut_cards(world, body, choice)
+    keys = {name: _among(keys[name], choice.to_forget(name)) for name in keys}
     if not any(keys.values()):
         return None
     return carry(world, plan, body, keys, approval)
@@ -239,6 +244,23 @@ def carry(
         work = Forgetting(fresh.repository, installation.executor, installation.progress)
         forget = work.order(scopes_of(fresh, keys), order)
         return ForgetRun(fresh, forget).run(resumed=False)
+
+
+def _among(keys: list[bytes], wanted: list[bytes]) -> list[bytes]:
+    chosen = set(wanted)
+    return [k for k in keys if k in chosen]
+
+
+def _cut_cards(world: World, body: PlanBody, choice: Choice) -> dict[str, int]:
+    """Cut card data in live texts. Nothing in the repository changes, so no order is needed; cutting again is harmless."""
+    judging, done = Judging(world, body), dict[str, int]()
+    rules = judging.now().rules
+    for name, tally in choice.tallies.items():
+        for rule, some in tally.cards.items():
+            edits = edits_of(rules, world.declared(name), rule)
+            removal = world.store_of(name).rewrite(name, some.keys, judging.changes(rule), edits)
+            done[name] = done.get(name, 0) + len(removal.gone)
+    return {name: count for name, count in done.items() if count}
 
 
 def still_planned(world: World, choice: Choice, body: PlanBody) -> dict[str, list[bytes]]:
@@ -269,7 +291,8 @@ def check_limits(
     Raises:
         BrakePulledError: It is.
     """
-    for rule in (*rules, *card_rules):
+    every: list[Rule | CardRule] = [*rules, *card_rules]
+    for rule in every:
         for name in rule.data:
             limit, count = rule.stop_if_more_than, len(keys.get(name, ()))
             if limit is not None and _passed(limit, count, body.total.get(name, 0)):

@@ -1,15 +1,17 @@
 """Restore a snapshot, or a part of one, to a new place: less what was forgotten, and never over the live store."""
 
 from collections.abc import Iterator
-from concurrent.futures import Future
+from concurrent.futures import Executor, Future
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Protocol
 
 import msgspec
 import numpy as np
 
 from tenure.domain.catalogue import Source
 from tenure.domain.errors import ConfigError, TenureError
+from tenure.domain.progress import Progress
 from tenure.operations.installation import Installation
 from tenure.operations.unfinished import Unfinished
 from tenure.repository import rows
@@ -25,6 +27,20 @@ from tenure.sources.sqliteload import SqliteLoader
 
 BATCH_BYTES = 64 * 1024 * 1024
 """How many bytes of recordings are sorted by pack and read in one go."""
+
+
+class Workplace(Protocol):
+    """What loading needs of whoever asks for it: an installation, or a strange machine with a recovery key."""
+
+    @property
+    def progress(self) -> Progress:
+        """Return what draws progress."""
+        ...
+
+    @property
+    def executor(self) -> Executor:
+        """Return what runs work beside this thread."""
+        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,7 +96,7 @@ def restore(installation: Installation, number: int, target: Path, part: Part = 
 
 
 def load(
-    installation: Installation, repository: Repository, reader: SnapshotReader, target: Path, part: Part
+    installation: Workplace, repository: Repository, reader: SnapshotReader, target: Path, part: Part
 ) -> Restored:
     """Load a snapshot through its source's loader; see `restore`."""
     source = msgspec.json.decode(reader.manifest.catalogue, type=Source)
@@ -128,7 +144,7 @@ class _Loading:
 
     def __init__(
         self,
-        installation: Installation,
+        installation: Workplace,
         reader: SnapshotReader,
         source: Source,
         loader: Loader,

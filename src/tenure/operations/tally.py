@@ -51,6 +51,7 @@ class Tally:
     today: date
     delete: Falling = field(default_factory=Falling)
     edit: dict[int, Falling] = field(default_factory=dict)
+    cards: dict[str, Falling] = field(default_factory=dict)
     total: int = 0
     _acts: Counter[tuple[int, bool]] = field(default_factory=Counter)
     _newly: Counter[int] = field(default_factory=Counter)
@@ -122,10 +123,25 @@ class Tally:
         if known is None or (day < known[0] if first else day > known[0]):
             self._samples[which] = (day, found.facts.keys[at].as_py())
 
+    def replace_edits(self, edit: dict[int, Falling], cards: dict[str, Falling]) -> None:
+        """Put what edits would really change in the place of what rules say is to be edited."""
+        for rule in self.edit:
+            lost = len(self.edit[rule].keys) - len(edit[rule].keys)
+            self._acts[rule, True] -= lost  # only live records can be edited already
+            self._newly[rule] = min(self._newly[rule], len(edit[rule].keys))
+        self.edit = {rule: some for rule, some in edit.items() if some.keys}
+        self.cards = {name: some for name, some in cards.items() if some.keys}
+
+    def edits(self) -> dict[str, Falling]:
+        """Return what each rule edits, by its name; card rules among them."""
+        return {self.rules.rules[rule].name: some for rule, some in self.edit.items()} | self.cards
+
     def counts(self) -> list[RuleCount]:
         """Return what each rule does."""
         lines = []
         for rule in sorted({r for r, _ in self._acts}):
+            if not self._acts[rule, True] + self._acts[rule, False]:
+                continue
             said = self.rules.rules[rule]
             lines.append(
                 RuleCount(
@@ -138,6 +154,12 @@ class Tally:
                     law=said.why.law,
                 )
             )
+        laws = {card.name: card.why.law for card in self.rules.card_rules}
+        for name, some in sorted(self.cards.items()):
+            line = RuleCount(
+                rule=name, data_set=self.data_set, action="cut cards", live=len(some.keys), law=laws[name]
+            )
+            lines.append(line)
         return lines
 
     def kept(self, matters: tuple[str, ...]) -> list[KeptCount]:

@@ -34,7 +34,7 @@ class Unfinished:
         key = repository.secrets.fingerprint
         source = reader.manifest.source
         found = tuple(
-            (f.judged, matcher(open_fingerprints(f.fingerprints, key), key))
+            (f.judged, matcher(open_fingerprints(f.fingerprints, key, source), key))
             for f in repository.state.open_forgets()
             if f.judged and source in f.intent.sources and reader.manifest.view < f.judged
         )

@@ -29,6 +29,7 @@ class World:
     installation: Installation
     repository: Repository
     live: Mapping[str, LiveStore]
+    lookups: Mapping[str, Any]
     identity_key: bytes = field(repr=False)
 
     def source_of(self, data_set: str) -> Source:
@@ -62,18 +63,19 @@ def opened(installation: Installation) -> Iterator[World]:
     """
     repository = installation.open_reading()
     with ExitStack() as stack:
+        lookups: dict[str, Any] = {}
         yield World(
             installation=installation,
             repository=repository,
-            live=_live(installation, stack),
+            live=_live(installation, stack, lookups),
+            lookups=lookups,
             identity_key=derive(repository.secrets.fingerprint, "tenure plan identity"),
         )
 
 
-def _live(installation: Installation, stack: ExitStack) -> Mapping[str, LiveStore]:
+def _live(installation: Installation, stack: ExitStack, lookups: dict[str, Any]) -> Mapping[str, LiveStore]:
     """Return live stores by source; databases first, for recordings may look facts up in them."""
     found: dict[str, LiveStore] = {}
-    lookups: dict[str, Any] = {}
     sources = installation.catalogue.sources
     asked = any(_looks_up(d) for s in sources.values() if s.kind != _TABLES for d in s.data_sets.values())
     for name in sorted(sources, key=lambda n: (sources[n].kind != _TABLES, n)):

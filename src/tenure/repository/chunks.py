@@ -90,7 +90,9 @@ def check_coding(coding: int, payload: Buffer, plain: Buffer) -> None:
     """
     decoded = payload if coding == RAW else decompress(coding, payload, len(plain))
     if not _equal(decoded, plain):
-        raise TamperedError("a chunk did not survive its own sealing; the memory of this machine may be faulty")
+        raise TamperedError(
+            "a chunk did not survive its own sealing; the memory of this machine may be faulty"
+        )
 
 
 def open_chunk(sealed: Buffer, dek: bytes, *, coding: int, plain: int, aad: bytes) -> bytes:

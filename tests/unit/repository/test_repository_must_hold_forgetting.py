@@ -121,10 +121,14 @@ def test_a_reopened_account_is_read_from_its_new_cohort_while_the_old_one_is_for
     assert_sound(house.open(reader=True), house)
 
 
-def test_what_is_missing_after_a_cohort_was_forgotten_and_came_back_is_damage() -> None:
+@pytest.mark.parametrize("while_open", [False, True])
+def test_what_is_missing_after_a_cohort_was_forgotten_and_came_back_is_damage(*, while_open: bool) -> None:
     house, (old,) = house_with(rows(1, 2))
-    forget(house, scope_of(house, cohorts=(JANUARY,)))
-    new = take(house, rows(5))
+    work, scope = forgetting(house), scope_of(house, cohorts=(JANUARY,))
+    found = work.amend(work.order(scope, ORDER), scope, left=0)
+    new = take(house, rows(5)) if while_open else 0
+    work.finish(found, work.carry_out(found), certificate="c")
+    new = new or take(house, rows(5))
     repo = house.open(reader=True)
     tag = repo.keys_of(house.writers["crm"].secrets.writer).tag(JANUARY)
     (page,) = [p.ref for p in repo.state.pages.values() if p.ref.tag == tag]
@@ -134,8 +138,8 @@ def test_what_is_missing_after_a_cohort_was_forgotten_and_came_back_is_damage() 
     assert keys_in(house, old) == set()
     with pytest.raises(IntegrityError, match="does not say that it was forgotten"):
         keys_in(house, new)
-    found = with_keys(house.open(reader=True), share=1, progress=SilentProgress())
-    assert {d.snapshots for d in found.damage} == {(new,)}
+    checked = with_keys(house.open(reader=True), share=1, progress=SilentProgress())
+    assert {d.snapshots for d in checked.damage} == {(new,)}
 
 
 def test_an_explanation_survives_the_pruning_of_everything_else_in_its_cohort() -> None:

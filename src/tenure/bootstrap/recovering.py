@@ -1,0 +1,94 @@
+"""Opens a repository with nothing but its stores and the recovery key: no configuration, no control database.
+
+The recovery key file says which repository it belongs to and whose orders to believe, so nothing of that is taken
+from the stores themselves.
+"""
+
+from collections.abc import Iterator
+from concurrent.futures import Executor, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from tenure.bootstrap.wiring import Machine, open_store
+from tenure.crypto.hpke import RecipientPrivate
+from tenure.crypto.signing import VerifyKey
+from tenure.domain.errors import ConfigError
+from tenure.domain.progress import Progress
+from tenure.keys.local import KeyFile, KeyKind, LocalKeyring, read_key_file
+from tenure.operations import restore
+from tenure.operations.restore import Part, Restored
+from tenure.repository.headfile import HeadInMemory
+from tenure.repository.keystores import KeyStores, NamedStore
+from tenure.repository.repository import Pins, Place, Repository, Rights
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Remains:
+    """What is left after a disaster: the recovery key file, and the URLs of the stores (``file:FOLDER``)."""
+
+    key: Path
+    repository: str
+    key_stores: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recovered:
+    """A repository opened with the recovery key, and what loading needs."""
+
+    repository: Repository
+    progress: Progress
+    executor: Executor
+
+    def restore(self, number: int, target: Path, part: Part = Part()) -> Restored:
+        """Bring a snapshot back to `target`, which must not exist yet; nobody is there to write evidence to.
+
+        Raises:
+            ConfigError: The target exists, or is the live store; or the part names what is not there.
+            IntegrityError: Something is missing or damaged that nobody ordered forgotten; nothing is left there.
+        """
+        if target.exists() or target.is_symlink():
+            raise ConfigError(f"{target} exists already", hint="name a place that does not exist yet")
+        reader = self.repository.read(number, self.executor)
+        return restore.load(self, self.repository, reader, target, part)
+
+
+@contextmanager
+def recovered(remains: Remains, machine: Machine) -> Iterator[Recovered]:
+    """Open what remains.
+
+    Raises:
+        ConfigError: No key store was named, or a URL is none.
+        KeyMismatchError: The key is another repository's, or was replaced by a rotation.
+        RepositoryNotFoundError: There is no repository.
+    """
+    if not remains.key_stores:
+        raise ConfigError("no key store was named", hint="name each with --key-store file:FOLDER")
+    key = read_key_file(remains.key, passphrase=machine.passphrase, kind=KeyKind.RECOVERY)
+    here = Path()
+    stores = [
+        NamedStore(name=url, store=open_store(url, here, machine.clock)) for url in remains.key_stores
+    ]
+    place = Place(
+        objects=open_store(remains.repository, here, machine.clock),
+        key_stores=KeyStores(stores),
+        memory=HeadInMemory(),
+    )
+    executor = ThreadPoolExecutor(max_workers=machine.cpus, thread_name_prefix="tenure")
+    try:
+        repository = Repository.open(place, pins_of(key), rights_of(key))
+        yield Recovered(repository=repository, progress=machine.progress, executor=executor)
+    finally:
+        executor.shutdown(wait=True, cancel_futures=True)
+
+
+def pins_of(key: KeyFile) -> Pins:
+    """Return whom a recovery key file says to trust."""
+    return Pins(
+        repository=bytes.fromhex(key.repository), purge_key=VerifyKey(key.fields["purge_public"]), least_epoch=1
+    )
+
+
+def rights_of(key: KeyFile) -> Rights:
+    """Return what a reading or recovery key opens."""
+    return Rights(unwrapper=LocalKeyring([RecipientPrivate.from_raw(key.fields["private"])]))

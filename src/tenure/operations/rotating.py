@@ -1,0 +1,263 @@
+"""Rotation of the keys that read: a new epoch and recovery pair, every key page sealed anew, the old keys destroyed.
+
+Destroying the old private keys is what makes every forgetting before it final: no copy of an old key page opens any
+more. A rotation that was cut short goes on where it stopped when it is run again.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+
+from tenure.crypto.hpke import RecipientPrivate
+from tenure.domain.errors import KeyMismatchError, KeyUnavailableError
+from tenure.domain.progress import Progress
+from tenure.keys.local import KeyFile, KeyKind, LocalKeyring, destroy_key_file, read_key_file, write_key_file
+from tenure.operations.installation import Installation
+from tenure.repository.entries import Recipient
+from tenure.repository.model import ChunkKind
+from tenure.repository.page import open_index
+from tenure.repository.repository import Pins, Repository, Rights
+from tenure.repository.rotation import close_old_epochs, open_epoch, reseal
+from tenure.repository.state import PageState
+
+SAMPLE = 3
+"""Chunks of each cohort that a new key, or the recovery key, has to open."""
+
+EVERY_KIND = (KeyKind.READER, KeyKind.RECOVERY)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Secrecy:
+    """How key files are read and written. `ask`: for the passphrase of one; `protect`: passphrase of new ones."""
+
+    ask: Callable[[], bytes] | None = None
+    protect: bytes | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Opened:
+    """What a key opened: cohorts, and a sample of their chunks."""
+
+    cohorts: int
+    chunks: int
+
+
+@dataclass(slots=True, kw_only=True)
+class Rotated:
+    """What a rotation did.
+
+    `recovery`: where the new recovery key lies, None where it was moved away already. `final_at`: from when nothing
+    here opens what was forgotten before; None while an old epoch is not closed yet.
+    """
+
+    epoch: int
+    pages: int = 0
+    closed: tuple[int, ...] = ()
+    proven: Opened | None = None
+    recovery_proven: bool = False
+    destroyed: list[Path] = field(default_factory=list)
+    reader: Path | None = None
+    recovery: Path | None = None
+    final_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Pair:
+    """The private halves of an epoch. `recovery` is None where its file was taken elsewhere already."""
+
+    reader: RecipientPrivate
+    recovery: RecipientPrivate | None
+    reader_file: Path
+    recovery_file: Path
+
+
+def rotate(installation: Installation, secrecy: Secrecy) -> Rotated:
+    """Rotate the reading and the recovery key, or finish a rotation that was cut short.
+
+    Raises:
+        LeasedError: A snapshot, a purge or an erasure is under way; run it again afterwards.
+        KeyMismatchError: The new key does not open everything; the old ones are still there.
+        IntegrityError: A key page is whole in no key store.
+    """
+    with installation.alone("forgetting"):
+        repository = installation.open_reading()
+        pair = _pair(installation, repository, secrecy)
+        epoch = _open(repository, pair)
+        repository = installation.open_reading()  # its keyring has the new key now
+        done = Rotated(epoch=epoch, reader=pair.reader_file)
+        done.pages = reseal(repository, installation.progress)
+        done.closed = close_old_epochs(repository)
+        done.proven = proven(repository, installation.pins, pair.reader, installation.progress)
+        if pair.recovery is not None:
+            proven(repository, installation.pins, pair.recovery, installation.progress)
+            done.recovery_proven, done.recovery = True, pair.recovery_file
+        done.destroyed = _destroy_old(installation, repository, secrecy)
+        if all(e.state == "closed" for n, e in repository.refresh().epochs.items() if n < epoch):
+            done.final_at = installation.clock.now()
+        _attest(installation, done)
+        return done
+
+
+def _pair(installation: Installation, repository: Repository, secrecy: Secrecy) -> _Pair:
+    """Return the pair of the rotation to finish, or of a new one; its files are durable before it is used."""
+    state = repository.refresh()
+    number = repository.epoch().opened.epoch
+    unfinished = any(n < number and e.state != "closed" for n, e in state.epochs.items())
+    unfinished = unfinished or bool(_destroyable(installation, repository, secrecy))
+    epoch = number if unfinished else max(state.epochs) + 1
+    folder = installation.place.keys
+    reader_file, recovery_file = folder / f"epoch-{epoch}.key", folder / f"recovery-{epoch}.key"
+    reader = _kept(installation, reader_file, KeyKind.READER, secrecy, make=not unfinished)
+    recovery = _kept(installation, recovery_file, KeyKind.RECOVERY, secrecy, make=not unfinished)
+    if reader is None:
+        raise KeyUnavailableError(
+            f"a rotation to epoch {epoch} was begun, and {reader_file} is not here",
+            hint="put the key file back, then run `tenure keys rotate` again",
+        )
+    return _Pair(reader=reader, recovery=recovery, reader_file=reader_file, recovery_file=recovery_file)
+
+
+def _kept(
+    installation: Installation, path: Path, kind: KeyKind, secrecy: Secrecy, *, make: bool
+) -> RecipientPrivate | None:
+    """Return the key in a file, made first where there is none and `make` says so."""
+    repository = installation.pins.repository.hex()
+    if path.exists():
+        found = read_key_file(path, passphrase=secrecy.ask, kind=kind, repository=repository)
+        return RecipientPrivate.from_raw(found.fields["private"])
+    if not make:
+        return None
+    private = RecipientPrivate.generate()
+    fields = {"private": private.raw}
+    if kind is KeyKind.RECOVERY:
+        fields["purge_public"] = installation.pins.purge_key.raw
+    key = KeyFile(
+        kind=kind, repository=repository, name=path.stem, created=installation.clock.now(), fields=fields
+    )
+    write_key_file(path, key, passphrase=secrecy.protect)
+    return private
+
+
+def _open(repository: Repository, pair: _Pair) -> int:
+    """Open the pair's epoch; where an earlier run did, return its number."""
+    opened = repository.epoch().opened
+    if pair.reader.public().key_id in {r.key_id for r in opened.recipients}:
+        return opened.epoch
+    if pair.recovery is None:
+        raise KeyUnavailableError(
+            f"{pair.recovery_file} is not here, and the new epoch needs it", hint="put it back, then run it again"
+        )
+    recipients = tuple(
+        Recipient(role=role, provider="local", key_id=k.public().key_id, public=k.public().raw)
+        for role, k in (("reader", pair.reader), ("recovery", pair.recovery))
+    )
+    return open_epoch(repository, recipients)
+
+
+def proven(repository: Repository, pins: Pins, private: RecipientPrivate, progress: Progress) -> Opened:
+    """Open a sample of every cohort with one private key and nothing else.
+
+    Raises:
+        KeyMismatchError: It does not open something; it is not (or no longer) a key of this repository.
+        IntegrityError: Something is missing or damaged.
+    """
+    alone = Repository.open(repository.place, pins, Rights(unwrapper=LocalKeyring([private])))
+    groups: dict[tuple[bytes, bytes], list[PageState]] = {}
+    for page in alone.state.pages.values():
+        groups.setdefault((page.ref.writer, page.ref.tag), []).append(page)
+    task = progress.begin("Opening a sample of every cohort", total=len(groups), unit="cohorts")
+    chunks = 0
+    for (writer, _), pages in sorted(groups.items()):
+        chunks += _sampled(alone, writer, pages)
+        task.advance(1)
+    task.end()
+    return Opened(cohorts=len(groups), chunks=chunks)
+
+
+def _sampled(alone: Repository, writer: bytes, pages: list[PageState]) -> int:
+    keys = alone.keys_of(writer)
+    cohort, _, _ = open_index(alone.place.key_stores.get(pages[0].ref), keys)
+    reader = alone.chunk_reader(keys)
+    places = [p for p in reader.index(cohort).places.values() if p.kind is not ChunkKind.STRUCTURE]
+    for place in places[:: max(1, len(places) // SAMPLE)][:SAMPLE]:
+        reader.open(cohort, place, reader.read(place))
+    return min(len(places), SAMPLE)
+
+
+def _destroy_old(installation: Installation, repository: Repository, secrecy: Secrecy) -> list[Path]:
+    """Destroy the key files here that belong to no epoch in use; only once their epochs are closed."""
+    destroyed = _destroyable(installation, repository, secrecy)
+    for path in destroyed:
+        destroy_key_file(path)
+    return destroyed
+
+
+def _destroyable(installation: Installation, repository: Repository, secrecy: Secrecy) -> list[Path]:
+    state = repository.refresh()
+    ids = {True: set[bytes](), False: set[bytes]()}
+    for epoch in state.epochs.values():
+        ids[epoch.state == "closed"] |= {r.key_id for r in epoch.opened.recipients}
+    old = ids[True] - ids[False]
+    return [path for path, private in sorted(_key_files(installation, secrecy).items()) if private.key_id in old]
+
+
+def _key_files(installation: Installation, secrecy: Secrecy) -> dict[Path, RecipientPrivate]:
+    """Return every reading and recovery key in the key folder."""
+    found = {}
+    for path in sorted({*installation.place.keys.glob("epoch-*.key"), *installation.place.keys.glob("recovery*.key")}):
+        key = read_key_file(path, passphrase=secrecy.ask, repository=installation.pins.repository.hex())
+        if key.kind in EVERY_KIND:
+            found[path] = RecipientPrivate.from_raw(key.fields["private"])
+    return found
+
+
+def _attest(installation: Installation, done: Rotated) -> None:
+    installation.evidence.log.append(
+        "key-rotation",
+        who=installation.officer,
+        at=installation.clock.now(),
+        subject_of_entry=f"epoch {done.epoch}",
+        outcome="done" if done.final_at else "old epochs still open",
+        details={
+            "pages": done.pages,
+            "closed": [str(n) for n in done.closed],
+            "destroyed": [p.name for p in done.destroyed],
+            "recovery_key_proven": done.recovery_proven,
+        },
+    )
+
+
+def check_recovery(installation: Installation, path: Path, secrecy: Secrecy) -> Opened:
+    """Prove that a recovery key file opens every cohort of the repository; the result stands in evidence.
+
+    Raises:
+        KeyMismatchError: It is another repository's, or a rotation replaced it.
+        KeyUnavailableError: It cannot be read.
+    """
+    outcome, opened = "failed", None
+    try:
+        key = read_key_file(
+            path, passphrase=secrecy.ask, kind=KeyKind.RECOVERY, repository=installation.pins.repository.hex()
+        )
+        if key.fields["purge_public"] != installation.pins.purge_key.raw:
+            raise KeyMismatchError(f"{path} trusts another purge key than this installation")
+        repository = installation.open_writing()
+        private = RecipientPrivate.from_raw(key.fields["private"])
+        recipients = repository.epoch().opened.recipients
+        if private.key_id not in {r.key_id for r in recipients if r.role == "recovery"}:
+            raise KeyMismatchError(
+                f"{path} is no recovery key of the epoch in use", hint="a rotation replaced it: use the newest one"
+            )
+        opened = proven(repository, installation.pins, private, installation.progress)
+        outcome = "passed"
+    finally:
+        installation.evidence.log.append(
+            "recovery-check",
+            who=installation.officer,
+            at=installation.clock.now(),
+            subject_of_entry="recovery key",
+            outcome=outcome,
+            details={"cohorts": opened.cohorts if opened else 0, "chunks": opened.chunks if opened else 0},
+        )
+    return opened

@@ -1,0 +1,272 @@
+"""How an installation stands: what is late, what is open, what to do next; and whether its stores keep their promises."""
+
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+
+from tenure.control.drills import Drills
+from tenure.control.plans import Plans, PlanState
+from tenure.crypto.hashing import random_bytes
+from tenure.domain.clock import Clock
+from tenure.domain.errors import ObjectStoreError, PreconditionFailedError
+from tenure.evidence.drill_record import DrillOutcome
+from tenure.evidence.views import NextStep, StepWeight
+from tenure.objectstore.base import ObjectStore
+from tenure.operations.installation import Installation, Objectives
+from tenure.repository import names
+from tenure.repository.keystores import NamedStore
+from tenure.repository.state import State
+
+PROBE_BYTES = 64 * 1024
+MOST_SKEW_S = 60.0
+"""Seconds that a store's clock may differ from this machine's before it is worth a word."""
+
+LEAST_FREE = 0.05
+"""Share of a disk that should be free."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SourceStatus:
+    """A source. `age`: of its newest snapshot, None for none; `late`: older than its objective.
+
+    `drill_outcome`: of its newest drill, None for none.
+    """
+
+    name: str
+    snapshots: int
+    newest: int
+    taken_at: datetime | None
+    age: timedelta | None
+    objectives: Objectives
+    late: bool
+    drilled_at: datetime | None
+    drill_outcome: DrillOutcome | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HoldStatus:
+    """A hold in force; `overdue`: its review is."""
+
+    hold: str
+    matter: str
+    review_by: date
+    overdue: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeyStoreStatus:
+    """A key store. `lacks`: live key pages it does not list; `problem`: why it could not be asked, or ""."""
+
+    name: str
+    pages: int
+    lacks: int
+    problem: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Status:
+    """An installation now. `epochs`: number and state; `refused`: ledger entries that count for nothing, and why."""
+
+    name: str
+    at: datetime
+    sources: tuple[SourceStatus, ...]
+    holds: tuple[HoldStatus, ...]
+    open_forgettings: int
+    epochs: tuple[tuple[int, str], ...]
+    rules: str
+    plans_waiting: int
+    refused: tuple[tuple[int, str], ...]
+    key_stores: tuple[KeyStoreStatus, ...]
+    next_steps: tuple[NextStep, ...]
+
+    @property
+    def is_well(self) -> bool:
+        """Whether nothing has to be done now."""
+        return not any(s.weight is StepWeight.NOW for s in self.next_steps)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Probe:
+    """One promise of one store, and whether it was kept; `note` in words."""
+
+    store: str
+    what: str
+    kept: bool
+    note: str = ""
+
+
+def status(installation: Installation) -> Status:
+    """Look at an installation; nothing is changed and no data is read.
+
+    Raises:
+        IntegrityError: The ledger cannot be believed.
+        ObjectStoreError: The object store cannot be reached.
+    """
+    repository = installation.open_writing()
+    state, now = repository.state, installation.clock.now()
+    sources = tuple(_source(installation, state, name, now) for name in sorted(installation.catalogue.sources))
+    found = Status(
+        name=installation.name,
+        at=now,
+        sources=sources,
+        holds=tuple(_holds(state, now.date())),
+        open_forgettings=len(state.open_forgets()),
+        epochs=tuple((n, e.state) for n, e in sorted(state.epochs.items())),
+        rules=state.rules.hash.hex() if state.rules else "",
+        plans_waiting=len(_waiting(installation)),
+        refused=tuple(sorted(state.refused.items())),
+        key_stores=tuple(_key_store(named, state) for named in repository.place.key_stores.stores),
+        next_steps=(),
+    )
+    return _with_steps(found, tuple(_steps(installation, found)))
+
+
+def _with_steps(found: Status, steps: tuple[NextStep, ...]) -> Status:
+    order = (StepWeight.NOW, StepWeight.SOON, StepWeight.CURIOUS)
+    fields = {name: getattr(found, name) for name in Status.__dataclass_fields__ if name != "next_steps"}
+    return Status(**fields, next_steps=tuple(sorted(steps, key=lambda s: order.index(s.weight))))
+
+
+def _source(installation: Installation, state: State, name: str, now: datetime) -> SourceStatus:
+    snapshots = state.snapshots_of(name)
+    taken = datetime.fromtimestamp(snapshots[-1].entry.taken_at, UTC) if snapshots else None
+    age = now - taken if taken else None
+    objectives = installation.objectives.get(name, Objectives())
+    drill = Drills(installation.control).latest(name)
+    return SourceStatus(
+        name=name,
+        snapshots=len(snapshots),
+        newest=snapshots[-1].number if snapshots else 0,
+        taken_at=taken,
+        age=age,
+        objectives=objectives,
+        late=objectives.age is not None and (age is None or age > objectives.age),
+        drilled_at=drill.started if drill else None,
+        drill_outcome=drill.outcome if drill else None,
+    )
+
+
+def _holds(state: State, today: date) -> Iterator[HoldStatus]:
+    for hold_id, hold in sorted(state.holds.items(), key=lambda pair: pair[1].review_by):
+        if not hold.released:
+            review = date.fromisoformat(hold.review_by)
+            yield HoldStatus(hold=hold_id, matter=hold.matter, review_by=review, overdue=review < today)
+
+
+def _waiting(installation: Installation) -> tuple[object, ...]:
+    return tuple(Plans(installation.control).in_state(PlanState.PROPOSED))
+
+
+def _key_store(named: NamedStore, state: State) -> KeyStoreStatus:
+    try:
+        there = {info.name for info in named.store.list(names.PAGES)}
+    except ObjectStoreError as e:
+        return KeyStoreStatus(name=named.name, pages=0, lacks=len(state.pages), problem=str(e))
+    wanted = {names.page(p.ref.epoch, p.ref.tag, p.ref.page) for p in state.pages.values()}
+    return KeyStoreStatus(name=named.name, pages=len(there), lacks=len(wanted - there))
+
+
+def _steps(installation: Installation, found: Status) -> Iterator[NextStep]:
+    now, soon, curious = StepWeight.NOW, StepWeight.SOON, StepWeight.CURIOUS
+    if not found.sources:
+        yield NextStep(command="edit tenure.yaml", words="name a source; nothing is backed up yet", weight=now)
+    for s in found.sources:
+        if s.late or not s.snapshots:
+            words = f"{s.name} has no snapshot" if not s.snapshots else f"the newest snapshot of {s.name} is late"
+            yield NextStep(command=f"tenure snapshot {s.name}", words=words, weight=now)
+        if s.drill_outcome in {DrillOutcome.FAILED, DrillOutcome.MISSED}:
+            yield NextStep(
+                command=f"tenure drill {s.name}", words=f"the last drill of {s.name}: {s.drill_outcome}", weight=now
+            )
+        elif s.snapshots and s.drill_outcome is None:
+            yield NextStep(command=f"tenure drill {s.name}", words=f"{s.name} was never drilled", weight=soon)
+    if found.open_forgettings:
+        yield NextStep(
+            command="tenure purge", words=f"{found.open_forgettings} forgettings were begun and not finished", weight=now
+        )
+    if any(k.problem or k.lacks for k in found.key_stores):
+        lacking = ", ".join(k.name for k in found.key_stores if k.problem or k.lacks)
+        yield NextStep(
+            command="tenure prune", words=f"copies missing pages back to key store {lacking}", weight=now
+        )
+    if found.refused:
+        yield NextStep(
+            command="tenure ledger list", words=f"{len(found.refused)} ledger entries count for nothing: tell security", weight=now
+        )
+    if any(state == "closing" for _, state in found.epochs):
+        yield NextStep(command="tenure keys rotate", words="finishes a rotation that was cut short", weight=now)
+    yield from (
+        NextStep(command="tenure hold list", words=f"the review of hold {h.matter!r} is overdue", weight=soon)
+        for h in found.holds
+        if h.overdue
+    )
+    if (installation.place.keys / "recovery.key").exists():
+        yield NextStep(
+            command=f"move {installation.place.keys / 'recovery.key'} elsewhere",
+            words="a recovery key that is lost with this machine recovers nothing",
+            weight=soon,
+        )
+    if not found.rules:
+        yield NextStep(command="tenure rules plan", words="shows what the rules would remove; none is in force yet", weight=soon)
+    if found.plans_waiting:
+        yield NextStep(command="tenure rules approve", words=f"{found.plans_waiting} plans await an answer", weight=soon)
+    yield NextStep(command="tenure report --to report.html", words="the whole installation on one page", weight=curious)
+
+
+def probe(installation: Installation) -> list[Probe]:
+    """Try what every store promises, on an object of its own that is removed again.
+
+    Raises:
+        StoreUnavailableError: A store is not there at all.
+    """
+    place = installation.where()
+    stores = [NamedStore(name="object store", store=place.objects), *place.key_stores.stores]
+    return [p for named in stores for p in _probed(named, installation.clock)]
+
+
+def _probed(named: NamedStore, clock: Clock) -> Iterator[Probe]:
+    store, name, content = named.store, f"probe/{random_bytes(16).hex()}", random_bytes(PROBE_BYTES)
+    try:
+        store.put(name, content)
+    except ObjectStoreError as e:
+        yield Probe(store=named.name, what="write", kept=False, note=str(e))
+        return
+    yield _tried(named, "written once", lambda: _refuses_again(store, name))
+    yield _tried(named, "read after write", lambda: store.get(name) == content)
+    yield _tried(named, "range", lambda: store.get(name, offset=100, length=50) == content[100:150])
+    yield _tried(named, "listing", lambda: [i.name for i in store.list("probe/")].count(name) == 1)
+    yield _tried(named, "delete", lambda: _is_gone(store, name))
+    skew = abs((store.now() - clock.now()).total_seconds())
+    yield Probe(store=named.name, what="clock", kept=skew <= MOST_SKEW_S, note=f"{skew:.1f} s from this machine's")
+    yield from _space(named)
+
+
+def _tried(named: NamedStore, what: str, work: Callable[[], bool]) -> Probe:
+    try:
+        return Probe(store=named.name, what=what, kept=work())
+    except ObjectStoreError as e:
+        return Probe(store=named.name, what=what, kept=False, note=str(e))
+
+
+def _refuses_again(store: ObjectStore, name: str) -> bool:
+    try:
+        store.put(name, b"another content")
+    except PreconditionFailedError:
+        return True
+    return False
+
+
+def _is_gone(store: ObjectStore, name: str) -> bool:
+    store.delete(name)
+    return all(info.name != name for info in store.list("probe/"))
+
+
+def _space(named: NamedStore) -> Iterator[Probe]:
+    root = getattr(named.store, "root", None)
+    if isinstance(root, Path):
+        usage = shutil.disk_usage(root)
+        share = usage.free / usage.total if usage.total else 0.0
+        note = f"{usage.free // 1_000_000} MB free, {share:.0%} of the disk"
+        yield Probe(store=named.name, what="space", kept=share >= LEAST_FREE, note=note)
