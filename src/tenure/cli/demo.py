@@ -106,10 +106,8 @@ class _Show:
                 for taken in taking.take(installation):
                     first.setdefault(taken.source, taken.number)
                     redacted = sum(taken.redacted.values())
-                    rows.append(
-                        [f"{day}", str(taken.number), taken.source, number(taken.records), size(taken.plain)]
-                        + [size(taken.stored), number(redacted)]
-                    )
+                    counts = [number(taken.records), size(taken.plain), size(taken.stored), number(redacted)]
+                    rows.append([f"{day}", str(taken.number), taken.source, *counts])
         columns = ["taken", "snapshot", "source", "records", "size", "added", "redacted"]
         self.frame.table("", columns, rows, numbers=(1, 3, 4, 5, 6))
         return first

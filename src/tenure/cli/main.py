@@ -1,25 +1,42 @@
-"""The `tenure` command: one group, its commands in the modules beside this one."""
+"""The `tenure` command: one group. A command's module is loaded when it is called, so that none waits for the others."""
+
+import importlib
+from collections.abc import Mapping
 
 import click
 
 import tenure
-from tenure.cli import evidence, holds, purge, rules, snapshots
+
+MODULES: Mapping[str, tuple[str, ...]] = {
+    "snapshots": ("init", "snapshot", "snapshots", "show", "restore"),
+    "rules": ("rules",),
+    "purge": ("purge", "erase", "subject"),
+    "holds": ("hold",),
+    "evidence": ("evidence", "ledger"),
+    "drills": ("drill",),
+    "demo": ("demo",),
+}
+"""Module beside this one -> its commands, in the order of help."""
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+class _Lazy(click.Group):
+    """Knows the names of all commands, and loads the module of the one that is asked for."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - the base's signature
+        return [name for names in MODULES.values() for name in names]
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+        for module, names in MODULES.items():
+            if cmd_name in names:
+                loaded = importlib.import_module(f"tenure.cli.{module}")
+                return next(c for c in loaded.COMMANDS if c.name == cmd_name)  # type: ignore[no-any-return]
+        return None
+
+
+@click.group(cls=_Lazy, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(tenure.__version__, prog_name="tenure")
 def cli() -> None:
     """Backups that keep what you must and forget what you must."""
-
-
-for command in (
-    *snapshots.COMMANDS,
-    *rules.COMMANDS,
-    *purge.COMMANDS,
-    *holds.COMMANDS,
-    *evidence.COMMANDS,
-):
-    cli.add_command(command)
 
 
 def run() -> None:

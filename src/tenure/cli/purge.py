@@ -9,7 +9,6 @@ from tenure.cli.frame import INCOMPLETE, Frame, common, number
 from tenure.cli.plantext import show_plan
 from tenure.domain.errors import ConfigError
 from tenure.operations import erasing, purging, subjects
-from tenure.operations.erasing import Asked
 from tenure.operations.forgetrun import Forgotten
 from tenure.operations.planbody import as_document
 from tenure.operations.subjects import Subject
@@ -107,19 +106,24 @@ def document_of(done: Forgotten) -> dict[str, Any]:
 @common
 def erase(frame: Frame, subject: str, reference: str, received: Any, only_plan: bool, yes: bool) -> int:  # noqa: FBT001 - options
     """Erase one person everywhere: live stores and every snapshot; holds and duties of law come first."""
-    asked = Asked(subject=subject_of(subject), request=reference, received=received.date())
+    who = subject_of(subject)
+    asked: dict[str, Any] = {
+        "subject": (who.kind, who.value),
+        "request": reference,
+        "received": received.date(),
+    }
     with frame.installation() as installation:
-        plan = erasing.erase_plan(installation, asked)
+        plan = erasing.erase_plan(installation, **asked)
         show_plan(frame, plan)
-        due = erasing.due_on(asked.received)
+        due = erasing.due_on(received.date())
         frame.say(f"Request {reference} is to be answered by {due}.")
         for line in erasing.words_of(plan.body.kept):
             frame.say(line)
         if only_plan:
             frame.document({"plan": plan.hash, "due": due.isoformat(), **as_document(plan.body)})
             return 0
-        _confirm(frame, reference, yes=yes)
-        done = erasing.erase(installation, asked, plan=plan)
+        _confirm(reference, yes=yes)
+        done = erasing.erase(installation, **asked, plan=plan)
     if done.done is not None:
         tell(frame, done.done)
     else:
@@ -137,7 +141,7 @@ def erase(frame: Frame, subject: str, reference: str, received: Any, only_plan: 
     return INCOMPLETE if done.done is not None and (done.done.went.pending or done.done.found) else 0
 
 
-def _confirm(frame: Frame, reference: str, *, yes: bool) -> None:
+def _confirm(reference: str, *, yes: bool) -> None:
     if yes:
         return
     if not sys.stdin.isatty():

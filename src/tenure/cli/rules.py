@@ -8,12 +8,13 @@ import click
 from tenure.cards.cardrule import redact_text
 from tenure.cli.frame import INCOMPLETE, Frame, common
 from tenure.cli.plantext import show_plan
+from tenure.control.approvals import ApprovalKind
 from tenure.domain.errors import ConfigError, RuleError
 from tenure.operations import approving, explaining, planning
 from tenure.operations.planbody import as_document
 from tenure.rules.examples import run_examples, unnoticed_slips
 from tenure.rules.load import load_folder, uncovered_data_sets, unmatched_values
-from tenure.rules.model import CardRule
+from tenure.rules.model import CardRule, Rule
 from tenure.rules.sentence import sentence_of
 from tenure.rules.words import words_in_lines, words_of
 
@@ -96,7 +97,8 @@ def explain(frame: Frame, rule: str | None, record: tuple[str, str] | None) -> i
             told = explaining.explain_record(installation, *record)
         elif rule:
             loaded = load_folder(installation.place.rules, installation.catalogue).rules
-            every = {r.name: r for r in (*loaded.rules, *loaded.card_rules)}
+            every: dict[str, Rule | CardRule] = {r.name: r for r in loaded.rules}
+            every.update((r.name, r) for r in loaded.card_rules)
             if rule not in every:
                 raise ConfigError(f"there is no rule {rule!r}", hint=f"there are: {', '.join(sorted(every))}")
             told = f"{sentence_of(every[rule])}\n{every[rule].why.purpose} ({every[rule].why.law})"
@@ -132,11 +134,11 @@ def plan(frame: Frame, sources: tuple[str, ...]) -> int:
 @common
 def approve(frame: Frame, plan: str, reason: str, each_run: bool) -> int:  # noqa: FBT001 - an option
     """Approve PLAN (default: the newest proposed); its rules take force."""
-    kind = approving.ApprovalKind.EACH_RUN if each_run else None
+    kind = ApprovalKind.EACH_RUN if each_run else None
     with frame.installation() as installation:
         done = approving.approve(installation, plan, reason=reason, kind=kind)
     frame.say(f"Approved plan [bold]{done.plan.hash[:12]}[/] until {done.approval.lapses:%Y-%m-%d}.")
-    if done.approval.kind is approving.ApprovalKind.ONCE:
+    if done.approval.kind is ApprovalKind.ONCE:
         frame.say(
             "The approval is standing: later runs of these rules need none while they stay in their forecast."
         )
@@ -178,9 +180,8 @@ def schedule(frame: Frame) -> int:
     """Print the retention schedule of the rules in force: one table for the record of processing (GDPR 30(1)(f))."""
     with frame.installation() as installation:
         found, digest = explaining.in_force_now(installation)
-    rows = []
-    for rule in (*found.rules, *found.card_rules):
-        rows.append([rule.name, ", ".join(rule.data), sentence_of(rule), rule.why.purpose, rule.why.law])
+    every: list[Rule | CardRule] = [*found.rules, *found.card_rules]
+    rows = [[r.name, ", ".join(r.data), sentence_of(r), r.why.purpose, r.why.law] for r in every]
     frame.table("", ["rule", "data", "what happens", "purpose", "ground"], rows)
     if not rows:
         frame.say("No rules are in force yet. Run [bold]tenure rules plan[/] and approve it.")

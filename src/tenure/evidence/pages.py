@@ -8,8 +8,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from functools import cache
+from typing import TYPE_CHECKING
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from tenure.crypto.hashing import content_hash
@@ -19,6 +19,9 @@ from tenure.evidence.drill_record import CheckOutcome, DrillOutcome, DrillRecord
 from tenure.evidence.svg import Chart, Mark, bar_chart, line_chart
 from tenure.evidence.units import Unit, in_words
 from tenure.evidence.views import CohortCell, DrillView, InstallationView, Issuer, SnapshotPoint
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
 
 SHADES = 5
 """Steps of the tint that tells how many records a month holds."""
@@ -38,7 +41,10 @@ _TONES = {
 
 
 @cache
-def _environment() -> Environment:
+def _environment() -> "Environment":
+    # Imported here: most commands make no page, and none should wait for it.
+    from jinja2 import Environment, PackageLoader, StrictUndefined  # noqa: PLC0415
+
     loader = PackageLoader("tenure.evidence")
     found = Environment(
         loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True

@@ -59,6 +59,11 @@ class FileStore:
         self._nameless = self._can_link_nameless()
         self._sweep()
 
+    @property
+    def root(self) -> Path:
+        """Return the folder."""
+        return self._root
+
     @classmethod
     def create(cls, root: Path, clock: Clock) -> Self:
         """Make the folder, and those above it, if need be, and open it as a store.

@@ -13,7 +13,7 @@ from tenure.control.approvals import Approval, ApprovalKind
 from tenure.control.plans import Plan, Plans, PlanState
 from tenure.control.requests import Request, Requests, RequestState
 from tenure.crypto.hashing import random_bytes
-from tenure.domain.errors import ConfigError, NotApprovedError, RetentionError
+from tenure.domain.errors import ConfigError, NotApprovedError, RetentionError, StalePlanError
 from tenure.operations import planbody
 from tenure.operations.approving import approve, as_recorded
 from tenure.operations.certifying import certify_nothing
@@ -64,67 +64,97 @@ def due_on(received: date) -> date:
     return due_day(received, MONTH) - timedelta(days=1)
 
 
-def erase_plan(installation: Installation, asked: Asked) -> PurgePlan:
-    """Record the request, and freeze what would be erased; nothing is touched.
+def erase_plan(
+    installation: Installation, *, subject: tuple[str, str], request: str, received: date
+) -> PurgePlan:
+    """Record the request, and freeze what would be erased; nothing is touched. `subject`: (kind, id).
 
     Raises:
         ConfigError: No data set has such a kind of subject, or the reference is another person's.
         IntegrityError: A snapshot cannot be searched.
     """
-    check_kind(installation.catalogue, asked.subject)
+    asked = _asked(installation, subject, request, received)
     with opened(installation) as world:
         _open_request(world, asked)
-        body, _ = _plan(world, asked)
-        return keep(installation, body)
+        return keep(installation, _plan(world, asked))
 
 
-def erase(installation: Installation, asked: Asked, *, plan: PurgePlan | None = None) -> Erased:
-    """Erase a person. `plan`: the one that was shown; None: an approved one of this request, else a new one.
+def erase(
+    installation: Installation,
+    *,
+    subject: tuple[str, str],
+    request: str,
+    received: date,
+    plan: PurgePlan | None = None,
+) -> Erased:
+    """Erase a person, `subject`: (kind, id).
 
     In one-person mode asking is approving; else the plan waits for a second person.
 
+    Args:
+        installation: Where.
+        subject: The kind of subject and its id.
+        request: The request's reference; its answer is recorded with it.
+        received: When the request came in.
+        plan: The one that was shown; None: an approved one of this request, else a new one.
+
     Raises:
         NotApprovedError: It waits for a second person.
-        ConfigError: As for `erase_plan`.
+        ConfigError: As for `erase_plan`, or the request was answered before.
         LeasedError: Another purge or erasure is at work.
     """
-    check_kind(installation.catalogue, asked.subject)
+    asked = _asked(installation, subject, request, received)
     with installation.alone("forgetting"), opened(installation) as world:
         finished = finish_open(world)
-        request = _open_request(world, asked)
+        known = _open_request(world, asked)
         mine = [f for f in finished if f.request == asked.request]
         if mine:
             body = planbody.decode(Plans(installation.control).get(mine[0].plan).body)
             return Erased(
                 plan=PurgePlan(hash=mine[0].plan, body=body),
-                request=request,
+                request=known,
                 done=mine[0],
                 certificate=mine[0].certificate,
                 finished=tuple(finished),
             )
-        if request.state in {RequestState.DONE, RequestState.REFUSED}:
+        if known.state in {RequestState.DONE, RequestState.REFUSED}:
             raise ConfigError(
-                f"request {request.reference} was answered before (certificate {request.certificate})",
+                f"request {request} was answered before (certificate {known.certificate})",
                 hint="give a new request a reference of its own",
             )
-        stored = _stored(world, asked, plan)
-        taken, approval = take_plan(world, stored)
-        body = planbody.decode(taken.body)
-        if body.refusals:
-            raise RetentionError("this erasure cannot be executed: " + "; ".join(body.refusals))
-        choice, _ = _choice(world, in_force(world.repository), asked)
-        keys = still_planned(world, choice, body)
-        done, certificate = None, ""
-        if any(keys.values()):
-            done = recorded(installation, "erase", lambda: carry(world, taken.hash, body, keys, approval))
-            certificate = done.certificate
-        else:
-            certificate = certify_nothing(world, taken.hash, body, as_recorded(approval))
-            answer(world, body, certificate, refused=True)
-        shown = PurgePlan(hash=taken.hash, body=body)
-        return Erased(
-            plan=shown, request=request, done=done, certificate=certificate, finished=tuple(finished)
-        )
+        return _carry_out(world, asked, plan, known, tuple(finished))
+
+
+def _asked(installation: Installation, subject: tuple[str, str], request: str, received: date) -> Asked:
+    asked = Asked(subject=Subject(kind=subject[0], value=subject[1]), request=request, received=received)
+    check_kind(installation.catalogue, asked.subject)
+    return asked
+
+
+def _carry_out(
+    world: World,
+    asked: Asked,
+    plan: PurgePlan | None,
+    request: Request,
+    finished: tuple[Forgotten, ...],
+) -> Erased:
+    taken, approval = take_plan(world, _stored(world, asked, plan))
+    body = planbody.decode(taken.body)
+    mine = subject_print(world.repository.secrets.fingerprint, asked.subject.kind, asked.subject.value)
+    if (body.request, body.subject_print) != (asked.request, mine):
+        raise StalePlanError("this plan is of another request")
+    if body.refusals:
+        raise RetentionError("this erasure cannot be executed: " + "; ".join(body.refusals))
+    choice, _ = _choice(world, in_force(world.repository), asked)
+    keys = still_planned(world, choice, body)
+    shown, done = PurgePlan(hash=taken.hash, body=body), None
+    if any(keys.values()):
+        done = recorded(world.installation, "erase", lambda: carry(world, taken.hash, body, keys, approval))
+        certificate = done.certificate
+    else:
+        certificate = certify_nothing(world, taken.hash, body, as_recorded(approval))
+        answer(world, body, certificate, refused=True)
+    return Erased(plan=shown, request=request, done=done, certificate=certificate, finished=finished)
 
 
 def _stored(world: World, asked: Asked, plan: PurgePlan | None) -> Plan:
@@ -141,8 +171,7 @@ def _stored(world: World, asked: Asked, plan: PurgePlan | None) -> Plan:
                 )
                 if body.request == asked.request and body.subject_print == mine and not ordered:
                     return known
-        body, _ = _plan(world, asked)
-        plan = keep(installation, body)
+        plan = keep(installation, _plan(world, asked))
     found = plans.get(plan.hash)
     if found.state is PlanState.PROPOSED:
         if not installation.one_person:
@@ -173,13 +202,13 @@ def _open_request(world: World, asked: Asked) -> Request:
         raise ConfigError(str(e), hint="give every request its own reference") from None
 
 
-def _plan(world: World, asked: Asked) -> tuple[PlanBody, Choice]:
+def _plan(world: World, asked: Asked) -> PlanBody:
     known = in_force(world.repository)
     choice, kept = _choice(world, known, asked)
     question = Question(rules=known.rules, holds=known.holds, at=world.installation.clock.now())
     cohorts, chunks = cohorts_of_choice(world, choice, question)
     touched = {world.source_of(d).name for d in choice.data_sets()}
-    body = PlanBody(
+    return PlanBody(
         kind=ERASURE,
         moment=question.at,
         made_by=world.installation.officer,
@@ -204,7 +233,6 @@ def _plan(world: World, asked: Asked) -> tuple[PlanBody, Choice]:
         received=asked.received,
         salt=random_bytes(8),
     )
-    return body, choice
 
 
 def _count(choice: Choice, name: str) -> RuleCount:

@@ -65,7 +65,8 @@ class Judging:
                 return mine
             found = decide(facts, known.rules, known.holds, self._at(), self._zone(facts.data_set))
             numbers = [i for i, r in enumerate(known.rules.rules) if r.name == rule]
-            return mine & (found.outcome == Outcome.EDIT) & np.isin(found.rule, numbers)
+            due: Bits = mine & (found.outcome == Outcome.EDIT) & np.isin(found.rule, numbers)
+            return due
 
         return judged
 

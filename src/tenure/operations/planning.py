@@ -165,11 +165,10 @@ def _weeks(weeks: Iterable[Week]) -> tuple[Week, ...]:
 
 
 def _notes(choice: Choice) -> tuple[str, ...]:
-    notes = []
-    for name in sorted(choice.old_detector):
-        notes.append(
-            f"snapshots of {name} were looked through by another detector; the records cut now are taken out of them"
-        )
+    notes = [
+        f"snapshots of {name} were looked through by another detector; the records cut now are taken out of them"
+        for name in sorted(choice.old_detector)
+    ]
     if any(t.edit for t in choice.tallies.values()):
         notes.append(
             "records that are edited are taken out of older snapshots whole; the next snapshot holds them as edited"

@@ -23,6 +23,9 @@ PROBE_BYTES = 64 * 1024
 MOST_SKEW_S = 60.0
 """Seconds that a store's clock may differ from this machine's before it is worth a word."""
 
+MOST_PLANS = 1_000
+"""Plans that are looked through for those that await an answer."""
+
 LEAST_FREE = 0.05
 """Share of a disk that should be free."""
 
@@ -115,7 +118,7 @@ def status(installation: Installation) -> Status:
         open_forgettings=len(state.open_forgets()),
         epochs=tuple((n, e.state) for n, e in sorted(state.epochs.items())),
         rules=state.rules.hash.hex() if state.rules else "",
-        plans_waiting=len(_waiting(installation)),
+        plans_waiting=_waiting(installation, now),
         refused=tuple(sorted(state.refused.items())),
         key_stores=tuple(_key_store(named, state) for named in repository.place.key_stores.stores),
         next_steps=(),
@@ -155,8 +158,9 @@ def _holds(state: State, today: date) -> Iterator[HoldStatus]:
             yield HoldStatus(hold=hold_id, matter=hold.matter, review_by=review, overdue=review < today)
 
 
-def _waiting(installation: Installation) -> tuple[object, ...]:
-    return tuple(Plans(installation.control).in_state(PlanState.PROPOSED))
+def _waiting(installation: Installation, now: datetime) -> int:
+    proposed = Plans(installation.control).recent(MOST_PLANS, state=PlanState.PROPOSED)
+    return sum(p.expires > now for p in proposed)
 
 
 def _key_store(named: NamedStore, state: State) -> KeyStoreStatus:
