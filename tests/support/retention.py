@@ -71,7 +71,7 @@ examples:
 """
 CASES = f"""language: 1
 rule: cases
-sentence: Delete cases 1 year after the case closed; keep fraud cases for 5 years.
+sentence: Delete cases 1 year after the case closed; keep those with topic fraud for 5 years.
 {WHY}
 data: cases
 delete after: 1 year

@@ -22,6 +22,8 @@ from tenure.repository.headfile import HeadInMemory
 from tenure.repository.keystores import KeyStores, NamedStore
 from tenure.repository.repository import Pins, Place, Repository, Rights
 
+EVERYTHING = Part()
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Remains:
@@ -40,7 +42,7 @@ class Recovered:
     progress: Progress
     executor: Executor
 
-    def restore(self, number: int, target: Path, part: Part = Part()) -> Restored:
+    def restore(self, number: int, target: Path, part: Part = EVERYTHING) -> Restored:
         """Bring a snapshot back to `target`, which must not exist yet; nobody is there to write evidence to.
 
         Raises:
@@ -66,9 +68,7 @@ def recovered(remains: Remains, machine: Machine) -> Iterator[Recovered]:
         raise ConfigError("no key store was named", hint="name each with --key-store file:FOLDER")
     key = read_key_file(remains.key, passphrase=machine.passphrase, kind=KeyKind.RECOVERY)
     here = Path()
-    stores = [
-        NamedStore(name=url, store=open_store(url, here, machine.clock)) for url in remains.key_stores
-    ]
+    stores = [NamedStore(name=url, store=open_store(url, here, machine.clock)) for url in remains.key_stores]
     place = Place(
         objects=open_store(remains.repository, here, machine.clock),
         key_stores=KeyStores(stores),
@@ -85,7 +85,9 @@ def recovered(remains: Remains, machine: Machine) -> Iterator[Recovered]:
 def pins_of(key: KeyFile) -> Pins:
     """Return whom a recovery key file says to trust."""
     return Pins(
-        repository=bytes.fromhex(key.repository), purge_key=VerifyKey(key.fields["purge_public"]), least_epoch=1
+        repository=bytes.fromhex(key.repository),
+        purge_key=VerifyKey(key.fields["purge_public"]),
+        least_epoch=1,
     )
 
 

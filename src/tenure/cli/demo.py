@@ -7,6 +7,7 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from pathlib import Path
+from time import monotonic
 
 import click
 
@@ -18,6 +19,7 @@ from tenure.domain.errors import ConfigError, DrillMismatchError
 from tenure.operations import approving, drilling, erasing, planning, purging, reporting
 from tenure.operations import restore as restoring
 from tenure.operations import snapshot as taking
+from tenure.operations.drilling import Means
 from tenure.operations.installation import Installation
 from tenure.operations.sample import SampleCentre, generate
 from tenure.operations.sample_edit import edit
@@ -35,7 +37,9 @@ REQUEST = "DEMO-ERASURE-1"
 def demo(frame: Frame, folder: Path, seed: int) -> int:
     """Show everything once, in FOLDER: sample data, snapshots, purge, erasure, restore, drill, report."""
     if folder.exists() and any(folder.iterdir()):
-        raise ConfigError(f"{folder} is not empty", hint="name another folder, or remove this one if it is an old demo")
+        raise ConfigError(
+            f"{folder} is not empty", hint="name another folder, or remove this one if it is an old demo"
+        )
     clock = SimulatedClock(_noon(FIRST_DAY))
     frame.clock = clock
     show = _Show(frame, folder, seed, clock)
@@ -88,10 +92,16 @@ class _Show:
 
     def _init(self) -> None:
         self._title("tenure init")
-        sources = importlib.resources.files("tenure.bootstrap").joinpath("sample_sources.yaml").read_text("utf-8")
-        made = make(self.folder, clock=self.clock, name="demo contact centre", officer="demo officer", sources=sources)
+        sources = (
+            importlib.resources.files("tenure.bootstrap").joinpath("sample_sources.yaml").read_text("utf-8")
+        )
+        made = make(
+            self.folder, clock=self.clock, name="demo contact centre", officer="demo officer", sources=sources
+        )
         self.frame.say(f"Keys, repository, two key stores, {made.rules} rule files, {made.config}.")
-        self.frame.say("[yellow]One-person mode[/]: whoever runs this approves its own deletions; certificates say so.")
+        self.frame.say(
+            "[yellow]One-person mode[/]: whoever runs this approves its own deletions; certificates say so."
+        )
 
     def _weeks(self, centre: SampleCentre) -> dict[str, int]:
         self._title(f"Snapshots over {WEEKS} weeks, with a week's work between them")
@@ -117,15 +127,19 @@ class _Show:
         self.clock.move_to(self.clock.now() + timedelta(days=1))
         with self._open() as installation:
             plan = planning.plan(installation)
-            rows = [[c.rule, c.data_set, c.action, number(c.live), number(c.past), c.law] for c in plan.body.counts]
-            self.frame.table("", ["rule", "data set", "action", "live", "only in snapshots", "law"], rows, numbers=(3, 4))
+            rows = [[c.rule, c.data_set, c.action, number(c.live), number(c.past)] for c in plan.body.counts]
+            self.frame.table("", ["rule", "data set", "action", "live", "past only"], rows, numbers=(3, 4))
             kept = [[k.data_set, number(k.records), k.why] for k in plan.body.kept]
             self.frame.table("Kept, and why", ["data set", "records", "why"], kept, numbers=(1,))
-            self.frame.say(f"It touches {plan.body.snapshots} snapshots and {number(plan.body.chunks)} chunks.")
+            self.frame.say(
+                f"It touches {plan.body.snapshots} snapshots and {number(plan.body.chunks)} chunks."
+            )
             approving.approve(installation, plan.hash, reason="looked at the demo's plan")
             purged = purging.purge(installation)
         if purged.done is not None:
-            self.frame.say(f"[green]Purged {number(purged.done.records)} records[/] from the live stores and every snapshot.")
+            self.frame.say(
+                f"[green]Purged {number(purged.done.records)} records[/] from the live stores and every snapshot."
+            )
             self.frame.say(f"Certificate: {purged.done.page}")
 
     def _erase(self, centre: SampleCentre) -> str:
@@ -134,7 +148,9 @@ class _Show:
         received = self.clock.now().date()
         self.clock.move_to(self.clock.now() + timedelta(days=2))
         with self._open() as installation:
-            erased = erasing.erase(installation, subject=("customer", customer), request=REQUEST, received=received)
+            erased = erasing.erase(
+                installation, subject=("customer", customer), request=REQUEST, received=received
+            )
         if erased.done is not None:
             self.frame.say(f"[green]Erased {number(erased.done.records)} records[/] of customer {customer}.")
             self.frame.say(f"Certificate: {erased.done.page}")
@@ -160,7 +176,7 @@ class _Show:
         rows = []
         with self._open() as installation:
             for source in installation.catalogue.sources:
-                record = drilling.drill(installation, source)
+                record = drilling.drill(installation, source, Means(timer=monotonic, seed=self.seed))
                 rows += [[source, c.name, c.outcome.value, c.found] for c in record.checks]
         self.frame.table("", ["source", "check", "outcome", "found"], rows)
 
@@ -170,7 +186,12 @@ class _Show:
             report = reporting.report(installation, self.folder / "report.html")
         self.frame.say(f"[bold green]Done.[/] Open [bold]{report.absolute()}[/] in a browser.")
         self.frame.say("What to type next:")
-        for command in ("tenure snapshots", "tenure rules explain closed-customers", "tenure verify", "tenure evidence verify"):
+        for command in (
+            "tenure snapshots",
+            "tenure rules explain closed-customers",
+            "tenure verify",
+            "tenure evidence verify",
+        ):
             self.frame.say(f"  cd {self.folder} && {command}")
         return report
 

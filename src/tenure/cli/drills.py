@@ -68,7 +68,9 @@ def _objectives(record: DrillRecord) -> str:
     if record.restore_objective is not None:
         words.append(f"restore within {record.restore_objective:.0f} s, took {record.seconds:.1f} s")
     if record.age_objective is not None:
-        words.append(f"at most {number(int(record.age_objective))} s old, was {number(int(record.snapshot_age))} s")
+        words.append(
+            f"at most {number(int(record.age_objective))} s old, was {number(int(record.snapshot_age))} s"
+        )
     return f"Objectives: {'; '.join(words)}"
 
 

@@ -120,10 +120,15 @@ class Frame:
             bars.close()
 
     @contextmanager
+    def machine(self) -> Iterator[Machine]:
+        """Yield what an installation is built on here: clock, progress, and whom to ask for passphrases."""
+        with self.progress() as progress:
+            yield Machine(clock=self.clock, progress=progress, passphrase=self.passphrase)
+
+    @contextmanager
     def installation(self) -> Iterator[Installation]:
         """Open the installation; everything it holds is let go at the end."""
-        with self.progress() as progress:
-            machine = Machine(clock=self.clock, progress=progress, passphrase=self._passphrase)
+        with self.machine() as machine:
             installation = build(self.config, machine)
             try:
                 yield installation
@@ -155,7 +160,12 @@ class Frame:
         if self.as_json:
             sys.stdout.write(json.dumps(content, indent=2, default=str, ensure_ascii=False) + "\n")
 
-    def _passphrase(self) -> bytes:
+    def passphrase(self) -> bytes:
+        """Ask for the passphrase of a key file.
+
+        Raises:
+            KeyUnavailableError: Nobody is here to type it.
+        """
         if not sys.stdin.isatty():
             raise KeyUnavailableError(
                 "a key file is protected by a passphrase, and nobody is here to type it",

@@ -14,6 +14,9 @@ MODULES: Mapping[str, tuple[str, ...]] = {
     "holds": ("hold",),
     "evidence": ("evidence", "ledger"),
     "drills": ("drill",),
+    "cards": ("cards",),
+    "upkeep": ("verify", "prune", "status", "report", "control"),
+    "keys": ("keys",),
     "demo": ("demo",),
 }
 """Module beside this one -> its commands, in the order of help."""

@@ -1,17 +1,19 @@
 """init, snapshot, snapshots, show, restore."""
 
 import getpass
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
 import click
 
 from tenure.bootstrap.init import init as make
+from tenure.bootstrap.recovering import Remains, recovered
 from tenure.cli.frame import INCOMPLETE, Frame, common, number, size
 from tenure.domain.errors import ConfigError
 from tenure.operations import restore as restoring
 from tenure.operations import snapshot as taking
-from tenure.operations.restore import Part
+from tenure.operations.restore import Part, Restored
 from tenure.repository.state import State
 
 
@@ -78,15 +80,50 @@ def snapshot(frame: Frame, sources: tuple[str, ...]) -> int:
     return INCOMPLETE if any(t.findings for t in taken) else 0
 
 
+def _remains(command: Callable[..., object]) -> Callable[..., object]:
+    """Give a command the options of a strange machine: stores and the recovery key instead of tenure.yaml."""
+    for option in (
+        click.option(
+            "--key-store",
+            "key_stores",
+            multiple=True,
+            metavar="URL",
+            help="With --recovery-key: each of them.",
+        ),
+        click.option("--repository", default="", metavar="URL", help="With --recovery-key: file:FOLDER"),
+        click.option(
+            "--recovery-key",
+            type=click.Path(path_type=Path, dir_okay=False),
+            default=None,
+            help="Open a repository with nothing but this key file, --repository and --key-store; no tenure.yaml.",
+        ),
+    ):
+        command = option(command)
+    return command
+
+
+def _told(recovery_key: Path | None, repository: str, key_stores: tuple[str, ...]) -> Remains | None:
+    if recovery_key is None:
+        if repository or key_stores:
+            raise click.UsageError("--repository and --key-store go with --recovery-key")
+        return None
+    if not repository or not key_stores:
+        raise click.UsageError("--recovery-key needs --repository and --key-store")
+    return Remains(key=recovery_key, repository=repository, key_stores=key_stores)
+
+
 @click.command()
 @click.argument("source", required=False)
+@_remains
 @common
-def snapshots(frame: Frame, source: str | None) -> int:
+def snapshots(
+    frame: Frame, source: str | None, recovery_key: Path | None, repository: str, key_stores: tuple[str, ...]
+) -> int:
     """List snapshots, of SOURCE or of all."""
-    with frame.installation() as installation:
-        state = installation.open_writing().state
-    if source is not None and source not in installation.catalogue.sources and not state.snapshots_of(source):
-        known = ", ".join(sorted(installation.catalogue.sources)) or "none"
+    remains = _told(recovery_key, repository, key_stores)
+    state, sources = _listed(frame) if remains is None else _recovered_state(frame, remains)
+    if source is not None and source not in sources and not state.snapshots_of(source):
+        known = ", ".join(sorted(sources)) or "none"
         raise ConfigError(f"there is no source {source!r}", hint=f"configured are: {known}")
     found = state.snapshots_of(source)
     rows = [
@@ -111,6 +148,17 @@ def snapshots(frame: Frame, source: str | None) -> int:
         }
     )
     return 0
+
+
+def _listed(frame: Frame) -> tuple[State, set[str]]:
+    with frame.installation() as installation:
+        return installation.open_writing().state, set(installation.catalogue.sources)
+
+
+def _recovered_state(frame: Frame, remains: Remains) -> tuple[State, set[str]]:
+    with frame.machine() as machine, recovered(remains, machine) as opened:
+        state = opened.repository.state
+        return state, {w.source for w in state.writers.values()}
 
 
 @click.command()
@@ -155,26 +203,49 @@ def show(frame: Frame, snapshot: int) -> int:
 @click.option("--data-set", default="", help="Only this data set.")
 @click.option("--subject", default="", help="Only records about one subject: customer=1234")
 @click.option("--record", default="", help="Only the record with this key.")
+@_remains
 @common
-def restore(frame: Frame, snapshot: str, target: Path, data_set: str, subject: str, record: str) -> int:
+def restore(
+    frame: Frame,
+    snapshot: str,
+    target: Path,
+    data_set: str,
+    subject: str,
+    record: str,
+    recovery_key: Path | None,
+    repository: str,
+    key_stores: tuple[str, ...],
+) -> int:
     """Restore SNAPSHOT (a number, or a source's name for its newest) to a new place."""
     kind, _, value = subject.partition("=")
     if subject and not value:
         raise click.UsageError("--subject is written KIND=ID, for example customer=1234")
-    with frame.installation() as installation:
-        chosen = _number(installation.open_writing().state, snapshot)
-        part = Part(data_set=data_set, subject=(kind, value) if subject else None, record=record.encode())
-        done = restoring.restore(installation, chosen, target, part)
+    part = Part(data_set=data_set, subject=(kind, value) if subject else None, record=record.encode())
+    remains = _told(recovery_key, repository, key_stores)
+    if remains is None:
+        with frame.installation() as installation:
+            chosen = _number(installation.open_writing().state, snapshot)
+            done = restoring.restore(installation, chosen, target, part)
+    else:
+        with frame.machine() as machine, recovered(remains, machine) as opened:
+            chosen = _number(opened.repository.state, snapshot)
+            done = opened.restore(chosen, target, part)
+    _tell_restored(frame, done)
+    return 0
+
+
+def _tell_restored(frame: Frame, done: Restored) -> None:
     frame.say(
-        f"Restored {number(done.records)} records ({size(done.plain)}) of snapshot {chosen} to [bold]{target}[/]."
+        f"Restored {number(done.records)} records ({size(done.plain)}) of snapshot {done.snapshot} to"
+        f" [bold]{done.target}[/]."
     )
     if done.forgotten:
         entries = sorted({n for b in done.balances.values() for n in b.by_entry if n})
         frame.say(f"{number(done.forgotten)} records of it were forgotten since (ledger entries {entries}).")
     frame.document(
         {
-            "snapshot": chosen,
-            "target": target,
+            "snapshot": done.snapshot,
+            "target": done.target,
             "records": done.records,
             "bytes": done.plain,
             "forgotten": done.forgotten,
@@ -183,7 +254,6 @@ def restore(frame: Frame, snapshot: str, target: Path, data_set: str, subject: s
             },
         }
     )
-    return 0
 
 
 def _number(state: State, word: str) -> int:

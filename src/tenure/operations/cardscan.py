@@ -99,7 +99,9 @@ def scanned(installation: Installation, source: str | None = None, *, by: str = 
     for name in [source] if source is not None else sorted(known):
         has_column |= _source(installation, name, by, found)
     if not has_column:
-        raise ConfigError(f"no data set has a column {by!r}", hint="name one that stands beside what is scanned")
+        raise ConfigError(
+            f"no data set has a column {by!r}", hint="name one that stands beside what is scanned"
+        )
     installation.evidence.log.append(
         "card-scan",
         who=installation.officer,
@@ -118,7 +120,9 @@ def _source(installation: Installation, name: str, by: str, found: Scanned) -> b
     with ExitStack() as stack:
         lookups: dict[str, Any] = {}
         for other in sources if folder else ():
-            if sources[other].kind is not SourceKind.FOLDER:  # recordings may take facts from a database's rows
+            if (
+                sources[other].kind is not SourceKind.FOLDER
+            ):  # recordings may take facts from a database's rows
                 live = cast("Any", installation.sources[other].live())
                 lookups.update(stack.enter_context(live.lookups()))
         view = installation.sources[name].begin(lookups)
@@ -147,7 +151,11 @@ def _table(installation: Installation, view: View, data_set: str, by: str, found
         found.records += len(batch)
         for row in scan(batch.text, batch.offsets).tolist():
             for column, finding in _findings(batch, row, layout, kinds):
-                _count(found, Spot(data_set=data_set, column=column, kind=finding.kind, confidence=finding.confidence), finding)
+                _count(
+                    found,
+                    Spot(data_set=data_set, column=column, kind=finding.kind, confidence=finding.confidence),
+                    finding,
+                )
                 if beside >= 0 and finding.confidence is Confidence.SURE:
                     found.by[data_set, _value(_cells(batch, row)[beside])] += 1
         task.advance(len(batch))
@@ -208,7 +216,9 @@ def _recordings(installation: Installation, view: View, data_set: str, by: str, 
             there = bool(by) and isinstance(told, dict) and field_name in told
             has_field |= there
             for finding in find(recording.sidecar) if recording.sidecar else ():
-                spot = Spot(data_set=data_set, column=SIDECAR, kind=finding.kind, confidence=finding.confidence)
+                spot = Spot(
+                    data_set=data_set, column=SIDECAR, kind=finding.kind, confidence=finding.confidence
+                )
                 _count(found, spot, finding)
                 if there and finding.confidence is Confidence.SURE and told is not None:
                     found.by[data_set, str(told[field_name])] += 1

@@ -7,7 +7,7 @@ from datetime import datetime
 import numpy as np
 
 from tenure.domain.catalogue import Orphan
-from tenure.operations.editing import keep_changes, old_detector
+from tenure.operations.editing import blanked, keep_changes, old_detector
 from tenure.operations.past import PastRecords, take
 from tenure.operations.tally import Falling, Tally
 from tenure.operations.world import World, children_first, key_column
@@ -19,6 +19,7 @@ from tenure.rules.holds import Holds
 from tenure.rules.outcomes import Outcome
 from tenure.rules.periods import zone
 from tenure.rules.ruleset import RuleSet
+from tenure.sources.base import LiveStore
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,7 +82,38 @@ def choose(world: World, question: Question, sources: Iterable[str]) -> Choice:
     keep_changes(world, choice.tallies)
     choice.old_detector = {n for n, t in choice.tallies.items() if t.cards and old_detector(world, n)}
     close_over_links(world, question, choice)
+    for name in children_first(world.installation.catalogue):
+        if name in choice.tallies and choice.tallies[name].delete.keys:
+            _keep_stubs(world, name, choice)
     return choice
+
+
+def _keep_stubs(world: World, name: str, choice: Choice) -> None:
+    """Leave parents out that are due and are stubs already, for the records that keep them so still stay."""
+    tally, store = choice.tallies[name], world.store_of(name)
+    if not hasattr(store, "stub") or not orphans_of(world, name):
+        return
+    gone = {child: set(choice.keys(child)) for child in orphans_of(world, name)}
+    parents = with_staying_children(store, name, tally.delete.keys, gone)
+    if parents:
+        tally.keep_stubs(blanked(world, name, parents))
+
+
+def with_staying_children(
+    store: LiveStore, name: str, keys: list[bytes], gone: Mapping[str, set[bytes]]
+) -> list[bytes]:
+    """Return the records that others in the same store refer to which are not among `gone`; found by halving."""
+    children = getattr(store, "children", None)
+    if children is None or not keys:
+        return []
+    found = children(name, keys)
+    if all(set(some) <= gone.get(child, set()) for child, some in found.items()):
+        return []
+    if len(keys) == 1:
+        return keys
+    half = len(keys) // 2
+    left = with_staying_children(store, name, keys[:half], gone)
+    return left + with_staying_children(store, name, keys[half:], gone)
 
 
 def _named(rules: RuleSet, data_set: str) -> bool:

@@ -89,7 +89,9 @@ def skipped(name: str, note: str) -> CheckResult:
     return _result(name, CheckOutcome.SKIPPED, "", "", note)
 
 
-def judged(name: str, expected: object, found: object, problems: Iterable[str], note: str = "") -> CheckResult:
+def judged(
+    name: str, expected: object, found: object, problems: Iterable[str], note: str = ""
+) -> CheckResult:
     """Return a check that failed where there are problems, and passed where there are none."""
     told = "; ".join(problems)
     return failed(name, expected, found, told) if told else passed(name, expected, found, note)
@@ -119,7 +121,7 @@ def read_back(ground: Ground) -> Mapping[str, Seen]:
             gone = gone_prints(ground, name)
             task = installation.progress.begin(f"Checking {name}", total=None, unit="rows")
             for batch in view.rows(name):
-                _look(ground, name, layout, batch, seen, gone)
+                _look(ground, _Wanted(data_set=name, layout=layout, gone=gone), batch, seen)
                 task.advance(len(batch))
             task.end()
         return found
@@ -127,10 +129,17 @@ def read_back(ground: Ground) -> Mapping[str, Seen]:
         view.close()
 
 
-def _look(
-    ground: Ground, name: str, layout: RowLayout, batch: RowBatch, seen: Seen, gone: rows.Bytes
-) -> None:
-    keys = ground.reader.chunks.keys
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Wanted:
+    """A table, and the fingerprints of what must not be in it."""
+
+    data_set: str
+    layout: RowLayout
+    gone: rows.Bytes
+
+
+def _look(ground: Ground, table: _Wanted, batch: RowBatch, seen: Seen) -> None:
+    keys, layout = ground.reader.chunks.keys, table.layout
     seen.records += len(batch)
     hashes = rows.row_hashes(batch, keys.row_seed)
     seen.whole = rows.add_content(seen.whole, rows.content_hash(hashes))
@@ -138,10 +147,10 @@ def _look(
         hashes = rows.row_hashes(own_cells(batch, layout), keys.row_seed)
     seen.own = rows.add_content(seen.own, rows.content_hash(hashes))
     seen.cards += card_data(batch, layout)
-    if len(gone):
+    if len(table.gone):
         ids = rows.identities(batch, layout.key_cells, keys.identity)
-        prints = prints_of(ground.repository.secrets.fingerprint, name, ids)
-        seen.returned += int(rows.contains(gone, prints).sum())
+        prints = prints_of(ground.repository.secrets.fingerprint, table.data_set, ids)
+        seen.returned += int(rows.contains(table.gone, prints).sum())
 
 
 def own_cells(batch: RowBatch, layout: RowLayout) -> RowBatch:
@@ -224,7 +233,10 @@ def _by_companions(ground: Ground, trees: Iterable[Tree]) -> Content:
     chunks, executor = ground.reader.chunks, ground.installation.executor
     for tree in trees:
         wanted = [
-            (tree.cohort, e.companion) for layer in tree.layers for e in layer.entries if e.companion is not None
+            (tree.cohort, e.companion)
+            for layer in tree.layers
+            for e in layer.entries
+            if e.companion is not None
         ]
         for raw in chunks.fetch_many(wanted, executor):
             if raw is not None:
@@ -254,9 +266,13 @@ def soundness(ground: Ground) -> CheckResult:
     except sqlite3.Error:
         return failed("database", "ok", "unreadable", "SQLite cannot read the restored file")
     explained = _explained(ground, orphans)
-    for pair in sorted(set(orphans) - set(explained)):
-        problems.append(f"{orphans[pair]} rows of {pair[0]} refer to rows of {pair[1]} that are not there")
-    note = "; ".join(f"{orphans[p]} rows of {p[0]} refer to {p[1]}: {why}" for p, why in sorted(explained.items()))
+    problems += [
+        f"{orphans[pair]} rows of {pair[0]} refer to rows of {pair[1]} that are not there"
+        for pair in sorted(set(orphans) - set(explained))
+    ]
+    note = "; ".join(
+        f"{orphans[p]} rows of {p[0]} refer to {p[1]}: {why}" for p, why in sorted(explained.items())
+    )
     return judged("database", "ok", "not ok" if problems else "ok", problems, note)
 
 
@@ -297,7 +313,11 @@ def summed(ground: Ground, seen: Mapping[str, Seen]) -> Iterator[CheckResult]:
     cards = [f"{name}: {s.cards}" for name, s in seen.items() if s.cards]
     total = sum(s.cards for s in seen.values())
     yield judged("card data", "0", total, [f"sure findings in {c}" for c in cards])
-    back = [f"{name}: {s.returned} records that the ledger says are gone" for name, s in seen.items() if s.returned]
+    back = [
+        f"{name}: {s.returned} records that the ledger says are gone"
+        for name, s in seen.items()
+        if s.returned
+    ]
     names = ground.reader.manifest.data_sets
     asked = sum(len(gone_prints(ground, name)) for name in names)
     note = f"{asked} forgotten records were looked for" if asked else "nothing of this snapshot was forgotten"

@@ -5,10 +5,10 @@ What a drill finds wrong is in its record and raises nothing: a drill that faile
 
 import os
 import shutil
+import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from datetime import datetime
 from pathlib import Path
 
 import msgspec
@@ -26,7 +26,6 @@ from tenure.operations.drillchecks import Ground, failed, passed, skipped
 from tenure.operations.drilltwins import live_twins
 from tenure.operations.installation import Installation, Objectives
 from tenure.operations.restore import Part, load
-from tenure.repository.repository import Repository
 from tenure.repository.snapshotreader import SnapshotReader
 from tenure.repository.state import SnapshotState
 
@@ -96,7 +95,9 @@ def drill(installation: Installation, source: str, means: Means, *, number: int 
         except BaseException as e:
             code = e.exit_code if isinstance(e, TenureError) else 1
             outcome = RunOutcome.CANCELLED if isinstance(e, KeyboardInterrupt) else RunOutcome.FAILED
-            runs.end(run, outcome=outcome, at=installation.clock.now(), exit_code=code, error=type(e).__name__)
+            runs.end(
+                run, outcome=outcome, at=installation.clock.now(), exit_code=code, error=type(e).__name__
+            )
             raise
         code = EXIT_CODES[record.outcome]
         outcome = RunOutcome.DONE if not code else RunOutcome.INCOMPLETE if code == 3 else RunOutcome.FAILED
@@ -113,13 +114,17 @@ def _drill(installation: Installation, source: str, means: Means, number: int | 
     _reap(place.parent, source)
     try:
         if chosen is None:
-            found.checks.append(failed("there is a snapshot", "1 or more", "0", f"{source} was never snapshotted"))
+            found.checks.append(
+                failed("there is a snapshot", "1 or more", "0", f"{source} was never snapshotted")
+            )
         else:
             _work(installation, chosen, place, means, found)
     finally:
         wiped = _wipe(place)
     if not wiped:
-        found.checks.append(failed("scratch place wiped", "gone", "still there", "remove what was restored by hand"))
+        found.checks.append(
+            failed("scratch place wiped", "gone", "still there", "remove what was restored by hand")
+        )
     age = started.timestamp() - chosen.entry.taken_at if chosen else 0.0
     record = DrillRecord(
         id=f"drill-{started:%Y%m%d-%H%M%S}-{random_bytes(4).hex()}",
@@ -168,19 +173,38 @@ def _work(
 ) -> None:
     """Restore and check; whatever goes wrong with the repository or the keys is a finding."""
     try:
+        _refuse_live(installation, place)
         place.mkdir(parents=True, mode=0o700)
         repository = installation.open_reading()
         reader = repository.read(chosen.number, installation.executor)
         if not _fits(reader, place, means, found):
             return
-        ground = _restored(installation, repository, reader, place, means, found)
+        _log_access(installation, reader)
+        began = means.timer()
+        restored = load(installation, repository, reader, place / "restored", Part())
+        found.seconds = means.timer() - began
     except TenureError as e:
         found.checks.append(failed("restore", "restored", type(e).__name__, str(e)))
         return
+    found.bytes = sum(line.plain for line in reader.manifest.data_sets.values())
+    found.checks.append(passed("restore", "restored", "restored"))
+    ground = Ground(
+        installation=installation,
+        repository=repository,
+        reader=reader,
+        source=msgspec.json.decode(reader.manifest.catalogue, type=Source),
+        restored=restored,
+        scratch=place,
+    )
     try:
         found.checks.extend(_checked(ground, means))
-    except TenureError as e:
-        found.checks.append(failed("reading back", "readable", type(e).__name__, str(e)))
+    except (TenureError, sqlite3.Error) as e:
+        found.checks.append(failed("reading back", "readable", type(e).__name__, _words(e)))
+
+
+def _words(error: Exception) -> str:
+    """Return our own message; SQLite's may quote a value."""
+    return str(error) if isinstance(error, TenureError) else "SQLite cannot read the restored file"
 
 
 def _fits(reader: SnapshotReader, place: Path, means: Means, found: _Findings) -> bool:
@@ -196,16 +220,8 @@ def _fits(reader: SnapshotReader, place: Path, means: Means, found: _Findings) -
     return False
 
 
-def _restored(
-    installation: Installation,
-    repository: Repository,
-    reader: SnapshotReader,
-    place: Path,
-    means: Means,
-    found: _Findings,
-) -> Ground:
-    source = msgspec.json.decode(reader.manifest.catalogue, type=Source)
-    _refuse_live(installation, place)
+def _log_access(installation: Installation, reader: SnapshotReader) -> None:
+    """Tell of the access before the first byte is released (PCI DSS 10.2.1.2)."""
     installation.evidence.log.append(
         "drill",
         who=installation.officer,
@@ -213,19 +229,6 @@ def _restored(
         subject_of_entry=f"snapshot {reader.snapshot.number}",
         outcome="begun",
         details={"source": reader.manifest.source},
-    )
-    began = means.timer()
-    restored = load(installation, repository, reader, place / "restored", Part())
-    found.seconds = means.timer() - began
-    found.bytes = sum(line.plain for line in reader.manifest.data_sets.values())
-    found.checks.append(passed("restore", "restored", "restored"))
-    return Ground(
-        installation=installation,
-        repository=repository,
-        reader=reader,
-        source=source,
-        restored=restored,
-        scratch=place,
     )
 
 
@@ -236,8 +239,7 @@ def _checked(ground: Ground, means: Means) -> Iterator[CheckResult]:
         yield drillchecks.counts(ground, seen)
         yield from drillrecordings.recording_checks(played)
     else:
-        sound = drillchecks.soundness(ground)
-        yield sound
+        yield drillchecks.soundness(ground)
         seen = drillchecks.read_back(ground)
         yield drillchecks.counts(ground, seen)
         yield drillchecks.content(ground, seen)
@@ -310,12 +312,3 @@ def recorded(entry: DrillEntry) -> DrillRecord:
 def report_path(installation: Installation, record: DrillRecord) -> Path:
     """Return where a drill's report for people lies."""
     return installation.evidence.log.directory.parent / "drills" / f"{record.id}.html"
-
-
-def age_in_words(at: datetime, now: datetime) -> str:
-    """Return how long ago something was: ``3 h``, ``2 days``."""
-    seconds = max((now - at).total_seconds(), 0)
-    for unit, length in (("days", 172_800), ("h", 3600), ("min", 60)):
-        if seconds >= length:
-            return f"{seconds / (86_400 if unit == 'days' else length):.0f} {unit}"
-    return f"{seconds:.0f} s"

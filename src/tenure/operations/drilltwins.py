@@ -3,8 +3,6 @@
 The sample is drawn from a seed that stands in the evidence, so that an auditor can draw it again.
 """
 
-# ruff: noqa: S608 - names go through `quoted`, values are parameters
-
 import sqlite3
 from collections.abc import Sequence
 from contextlib import closing
@@ -61,9 +59,13 @@ def live_twins(ground: Ground, seed: int) -> CheckResult:
     moved = _moved_on(ground, live)
     problems = []
     if found.damaged:
-        problems.append(f"{found.damaged} live recordings differ from their twins, and have the same time of change")
+        problems.append(
+            f"{found.damaged} live recordings differ from their twins, and have the same time of change"
+        )
     if not moved and found.differ:
-        problems.append(f"{found.differ} live records differ from their twins, and the live store did not change since")
+        problems.append(
+            f"{found.differ} live records differ from their twins, and the live store did not change since"
+        )
     if not moved and found.absent:
         problems.append(f"{found.absent} live records have no twin, and the live store did not change since")
     if moved and found.sampled and not found.equal:

@@ -4,7 +4,7 @@ Rules judge by facts, and facts do not change when a column is blanked; so the v
 consistent view of the source.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, cast
@@ -41,6 +41,21 @@ def keep_changes(world: World, tallies: Mapping[str, Tally]) -> None:
         with _view(world, source) as view:
             for name in names:
                 _keep(world, view, tallies[name])
+
+
+def blanked(world: World, data_set: str, keys: Sequence[bytes]) -> set[bytes]:
+    """Return those of some live records whose classed columns are all blank: they are stubs already."""
+    declared, wanted, found = world.declared(data_set), set(keys), set[bytes]()
+    fixed = {*declared.key, *(by for link in declared.links for by in link.by)}
+    columns = [c for c, classes in declared.columns.items() if classes and c not in fixed]
+    with _view(world, world.source_of(data_set).name) as view:
+        for batch in _batches(world, view, data_set):
+            every = batch.keys.to_pylist()
+            places = [i for i, k in enumerate(every) if k in wanted]
+            if places:
+                values = [batch.values(c) for c in columns]
+                found |= {every[i] for i in places if not any(column[i] for column in values)}
+    return found
 
 
 def _edited(world: World, tally: Tally) -> bool:

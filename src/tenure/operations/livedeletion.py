@@ -7,7 +7,7 @@ from typing import Any, cast
 import numpy as np
 
 from tenure.domain.catalogue import Orphan
-from tenure.operations.choosing import live_ids, orphans_of
+from tenure.operations.choosing import live_ids, orphans_of, with_staying_children
 from tenure.operations.edits import edits_of
 from tenure.operations.judging import Judging
 from tenure.operations.world import World, children_first, identities_under, within
@@ -142,16 +142,8 @@ class LiveDeletion:
         return found
 
     def _with_children(self, store: LiveStore, name: str, keys: list[bytes]) -> list[bytes]:
-        """Return the records that something in the same store still refers to, by halving."""
-        children = getattr(store, "children", None)
-        if children is None or not keys or not orphans_of(self._world, name):
-            return []
-        if not children(name, keys):
-            return []
-        if len(keys) == 1:
-            return keys
-        half = len(keys) // 2
-        return self._with_children(store, name, keys[:half]) + self._with_children(store, name, keys[half:])
+        """Return the records that something in the same store still refers to: what falls of it is gone by now."""
+        return with_staying_children(store, name, keys, {}) if orphans_of(self._world, name) else []
 
     def _free(self, store: LiveStore, name: str, parents: Sequence[bytes]) -> list[bytes]:
         """Detach children where the catalogue says so; return the parents that must stay for theirs."""

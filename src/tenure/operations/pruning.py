@@ -41,7 +41,13 @@ def pruned(installation: Installation) -> Pruned:
             freed = Pruner(repository, installation.progress).prune(plan)
         except BaseException as e:
             code = e.exit_code if isinstance(e, TenureError) else 1
-            runs.end(run, outcome=RunOutcome.FAILED, at=installation.clock.now(), exit_code=code, error=type(e).__name__)
+            runs.end(
+                run,
+                outcome=RunOutcome.FAILED,
+                at=installation.clock.now(),
+                exit_code=code,
+                error=type(e).__name__,
+            )
             raise
         outcome = RunOutcome.INCOMPLETE if freed.pending else RunOutcome.DONE
         counts = {"snapshots": freed.snapshots, "packs": freed.packs, "bytes": freed.bytes}

@@ -70,27 +70,33 @@ def _rules(installation: Installation, repository: Repository) -> str:
 def _holds(installation: Installation, repository: Repository) -> int:
     """Mirror the holds in force under the numbers they were placed at."""
     mirror = Holds(installation.control)
-    placed = _placed(installation, repository)
-    for number, hold in placed:
+    placed = placed_holds(installation, repository)
+    for number, hold, _ in placed:
         mirror.mirror(
             MirroredHold(number=number, matter=hold.matter, review_by=date.fromisoformat(hold.review_by))
         )
     return len(placed)
 
 
-def _placed(installation: Installation, repository: Repository) -> list[tuple[int, Hold]]:
-    """Return the holds in force, each with the number of the entry that placed it."""
+def placed_holds(installation: Installation, repository: Repository) -> list[tuple[int, Hold, datetime]]:
+    """Return the holds in force, each with number and time of the entry that placed it, in the order of these.
+
+    Raises:
+        TamperedError: The ledger was changed.
+        KeyMismatchError: This process was given no reading key.
+    """
     in_force = {i: h for i, h in repository.state.holds.items() if not h.released}
-    numbers: dict[str, int] = {}
+    found: dict[str, tuple[int, datetime]] = {}
     purge = installation.pins.purge_key
-    for _, entry in envelopes(repository.place.objects) if in_force else ():
+    for info, entry in envelopes(repository.place.objects) if in_force else ():
         if entry.header.signer != purge.key_id:
             continue
         entry.verify(purge)
         body = entry.open(repository.secrets.ledger)
         if isinstance(body, Hold) and not body.released:
-            numbers.setdefault(body.hold, entry.header.number)
-    return sorted(((numbers[i], h) for i, h in in_force.items() if i in numbers), key=lambda pair: pair[0])
+            found.setdefault(body.hold, (entry.header.number, info.modified))
+    placed = [(*found[i], h) for i, h in in_force.items() if i in found]
+    return [(number, h, at) for number, at, h in sorted(placed, key=lambda p: p[0])]
 
 
 def drill_records(installation: Installation) -> list[DrillRecord]:

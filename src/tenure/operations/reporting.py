@@ -8,7 +8,6 @@ from pathlib import Path
 import tenure
 from tenure.control.mirrors import Quarantine
 from tenure.control.runs import Runs
-from tenure.domain.errors import IntegrityError
 from tenure.evidence.certificate import Certificate, CertificateKind, verify_certificate
 from tenure.evidence.files import replace_durably
 from tenure.evidence.pages import installation_page
@@ -23,7 +22,6 @@ from tenure.evidence.views import (
     SnapshotPoint,
     StorageFigures,
 )
-from tenure.operations.approving import approvers
 from tenure.operations.holding import covers
 from tenure.operations.inforce import open_scope, rules_in_force
 from tenure.operations.installation import Installation
@@ -33,6 +31,7 @@ from tenure.operations.tallycohorts import Held, cohort_counts
 from tenure.repository import names
 from tenure.repository.repository import Repository
 from tenure.rules.holds import HoldScope
+from tenure.rules.model import CardRule, Rule
 from tenure.rules.sentence import sentence_of
 
 MOST_RUNS = 10_000
@@ -117,9 +116,9 @@ def _cells(held: dict[tuple[str, str], Held], scopes: list[HoldScope]) -> Iterat
 
 def _rules(repository: Repository) -> tuple[RuleLine, ...]:
     rules, _ = rules_in_force(repository)
+    every: list[Rule | CardRule] = [*rules.rules, *rules.card_rules]
     return tuple(
-        RuleLine(name=r.name, sentence=sentence_of(r), data_sets=tuple(r.data), law=r.why.law)
-        for r in (*rules.rules, *rules.card_rules)
+        RuleLine(name=r.name, sentence=sentence_of(r), data_sets=tuple(r.data), law=r.why.law) for r in every
     )
 
 
@@ -163,7 +162,9 @@ def _holds(
     for number, hold, placed_at in placed_holds(installation, repository):
         scope = open_scope(hold.scope, key)
         records = sum(
-            found.held for (data_set, _), found in held.items() if scope.everything or data_set in scope.data_sets
+            found.held
+            for (data_set, _), found in held.items()
+            if scope.everything or data_set in scope.data_sets
         )
         yield HoldLine(
             number=number,

@@ -146,7 +146,8 @@ def _open(repository: Repository, pair: _Pair) -> int:
         return opened.epoch
     if pair.recovery is None:
         raise KeyUnavailableError(
-            f"{pair.recovery_file} is not here, and the new epoch needs it", hint="put it back, then run it again"
+            f"{pair.recovery_file} is not here, and the new epoch needs it",
+            hint="put it back, then run it again",
         )
     recipients = tuple(
         Recipient(role=role, provider="local", key_id=k.public().key_id, public=k.public().raw)
@@ -199,17 +200,25 @@ def _destroyable(installation: Installation, repository: Repository, secrecy: Se
     for epoch in state.epochs.values():
         ids[epoch.state == "closed"] |= {r.key_id for r in epoch.opened.recipients}
     old = ids[True] - ids[False]
-    return [path for path, private in sorted(_key_files(installation, secrecy).items()) if private.key_id in old]
+    return [
+        path for path, private in sorted(_key_files(installation, secrecy).items()) if private.key_id in old
+    ]
 
 
 def _key_files(installation: Installation, secrecy: Secrecy) -> dict[Path, RecipientPrivate]:
     """Return every reading and recovery key in the key folder."""
     found = {}
-    for path in sorted({*installation.place.keys.glob("epoch-*.key"), *installation.place.keys.glob("recovery*.key")}):
-        key = read_key_file(path, passphrase=secrecy.ask, repository=installation.pins.repository.hex())
+    for path in sorted(
+        {*installation.place.keys.glob("epoch-*.key"), *installation.place.keys.glob("recovery*.key")}
+    ):
+        key = _read(installation, path, secrecy)
         if key.kind in EVERY_KIND:
             found[path] = RecipientPrivate.from_raw(key.fields["private"])
     return found
+
+
+def _read(installation: Installation, path: Path, secrecy: Secrecy) -> KeyFile:
+    return read_key_file(path, passphrase=secrecy.ask, repository=installation.pins.repository.hex())
 
 
 def _attest(installation: Installation, done: Rotated) -> None:
@@ -235,7 +244,7 @@ def check_recovery(installation: Installation, path: Path, secrecy: Secrecy) -> 
         KeyMismatchError: It is another repository's, or a rotation replaced it.
         KeyUnavailableError: It cannot be read.
     """
-    outcome, opened = "failed", None
+    outcome, opened = "failed", Opened(cohorts=0, chunks=0)
     try:
         key = read_key_file(
             path, passphrase=secrecy.ask, kind=KeyKind.RECOVERY, repository=installation.pins.repository.hex()
@@ -247,7 +256,8 @@ def check_recovery(installation: Installation, path: Path, secrecy: Secrecy) -> 
         recipients = repository.epoch().opened.recipients
         if private.key_id not in {r.key_id for r in recipients if r.role == "recovery"}:
             raise KeyMismatchError(
-                f"{path} is no recovery key of the epoch in use", hint="a rotation replaced it: use the newest one"
+                f"{path} is no recovery key of the epoch in use",
+                hint="a rotation replaced it: use the newest one",
             )
         opened = proven(repository, installation.pins, private, installation.progress)
         outcome = "passed"
@@ -258,6 +268,69 @@ def check_recovery(installation: Installation, path: Path, secrecy: Secrecy) -> 
             at=installation.clock.now(),
             subject_of_entry="recovery key",
             outcome=outcome,
-            details={"cohorts": opened.cohorts if opened else 0, "chunks": opened.chunks if opened else 0},
+            details={"cohorts": opened.cohorts, "chunks": opened.chunks},
         )
     return opened
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecipientStatus:
+    """A key that an epoch wraps for; `file` and `created`: of its private half, None where that is not here."""
+
+    epoch: int
+    state: str
+    role: str
+    key_id: bytes
+    file: Path | None
+    created: datetime | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WriterStatus:
+    """A writer that was admitted."""
+
+    source: str
+    writer: bytes
+    removed: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeysStatus:
+    """Every key the ledger knows; `pages`, `old_pages`: key pages in the open epoch and in older ones."""
+
+    recipients: tuple[RecipientStatus, ...]
+    writers: tuple[WriterStatus, ...]
+    pages: int
+    old_pages: int
+
+
+def keys_status(installation: Installation, secrecy: Secrecy) -> KeysStatus:
+    """Return what the ledger says of keys, and which key files are here.
+
+    Raises:
+        KeyMismatchError: A key file here is damaged or another repository's.
+    """
+    repository = installation.open_writing()
+    state, epoch = repository.state, repository.epoch().opened.epoch
+    files = {private.key_id: path for path, private in _key_files(installation, secrecy).items()}
+    made = {key_id: _read(installation, path, secrecy).created for key_id, path in files.items()}
+    recipients = [
+        RecipientStatus(
+            epoch=n,
+            state=e.state,
+            role=r.role,
+            key_id=r.key_id,
+            file=files.get(r.key_id),
+            created=made.get(r.key_id),
+        )
+        for n, e in sorted(state.epochs.items())
+        for r in e.opened.recipients
+    ]
+    writers = [
+        WriterStatus(source=w.source, writer=bytes.fromhex(i), removed=w.removed)
+        for i, w in sorted(state.writers.items(), key=lambda pair: (pair[1].source, pair[0]))
+    ]
+    old = sum(p.ref.epoch != epoch for p in state.pages.values())
+    return KeysStatus(
+        recipients=tuple(recipients), writers=tuple(writers), pages=len(state.pages) - old, old_pages=old
+    )

@@ -109,7 +109,9 @@ def status(installation: Installation) -> Status:
     """
     repository = installation.open_writing()
     state, now = repository.state, installation.clock.now()
-    sources = tuple(_source(installation, state, name, now) for name in sorted(installation.catalogue.sources))
+    sources = tuple(
+        _source(installation, state, name, now) for name in sorted(installation.catalogue.sources)
+    )
     found = Status(
         name=installation.name,
         at=now,
@@ -173,50 +175,58 @@ def _key_store(named: NamedStore, state: State) -> KeyStoreStatus:
 
 
 def _steps(installation: Installation, found: Status) -> Iterator[NextStep]:
-    now, soon, curious = StepWeight.NOW, StepWeight.SOON, StepWeight.CURIOUS
     if not found.sources:
-        yield NextStep(command="edit tenure.yaml", words="name a source; nothing is backed up yet", weight=now)
-    for s in found.sources:
-        if s.late or not s.snapshots:
-            words = f"{s.name} has no snapshot" if not s.snapshots else f"the newest snapshot of {s.name} is late"
-            yield NextStep(command=f"tenure snapshot {s.name}", words=words, weight=now)
-        if s.drill_outcome in {DrillOutcome.FAILED, DrillOutcome.MISSED}:
-            yield NextStep(
-                command=f"tenure drill {s.name}", words=f"the last drill of {s.name}: {s.drill_outcome}", weight=now
-            )
-        elif s.snapshots and s.drill_outcome is None:
-            yield NextStep(command=f"tenure drill {s.name}", words=f"{s.name} was never drilled", weight=soon)
-    if found.open_forgettings:
-        yield NextStep(
-            command="tenure purge", words=f"{found.open_forgettings} forgettings were begun and not finished", weight=now
-        )
-    if any(k.problem or k.lacks for k in found.key_stores):
-        lacking = ", ".join(k.name for k in found.key_stores if k.problem or k.lacks)
-        yield NextStep(
-            command="tenure prune", words=f"copies missing pages back to key store {lacking}", weight=now
-        )
-    if found.refused:
-        yield NextStep(
-            command="tenure ledger list", words=f"{len(found.refused)} ledger entries count for nothing: tell security", weight=now
-        )
-    if any(state == "closing" for _, state in found.epochs):
-        yield NextStep(command="tenure keys rotate", words="finishes a rotation that was cut short", weight=now)
-    yield from (
-        NextStep(command="tenure hold list", words=f"the review of hold {h.matter!r} is overdue", weight=soon)
-        for h in found.holds
-        if h.overdue
-    )
-    if (installation.place.keys / "recovery.key").exists():
-        yield NextStep(
-            command=f"move {installation.place.keys / 'recovery.key'} elsewhere",
-            words="a recovery key that is lost with this machine recovers nothing",
-            weight=soon,
-        )
+        yield _now("edit tenure.yaml", "name a source; nothing is backed up yet")
+    for source in found.sources:
+        yield from _steps_of_source(source)
+    yield from _steps_of_repository(found)
+    for hold in found.holds:
+        if hold.overdue:
+            yield _soon("tenure hold list", f"the review of hold {hold.matter!r} is overdue")
+    yield from _steps_of_keys(installation, found)
     if not found.rules:
-        yield NextStep(command="tenure rules plan", words="shows what the rules would remove; none is in force yet", weight=soon)
+        yield _soon("tenure rules plan", "shows what the rules would remove; none is in force yet")
     if found.plans_waiting:
-        yield NextStep(command="tenure rules approve", words=f"{found.plans_waiting} plans await an answer", weight=soon)
-    yield NextStep(command="tenure report --to report.html", words="the whole installation on one page", weight=curious)
+        yield _soon("tenure rules approve", f"{found.plans_waiting} plans await an answer")
+    yield NextStep(command="tenure report --to report.html", words="the whole installation on one page")
+
+
+def _now(command: str, words: str) -> NextStep:
+    return NextStep(command=command, words=words, weight=StepWeight.NOW)
+
+
+def _soon(command: str, words: str) -> NextStep:
+    return NextStep(command=command, words=words, weight=StepWeight.SOON)
+
+
+def _steps_of_source(s: SourceStatus) -> Iterator[NextStep]:
+    if not s.snapshots:
+        yield _now(f"tenure snapshot {s.name}", f"{s.name} has no snapshot")
+    elif s.late:
+        yield _now(f"tenure snapshot {s.name}", f"the newest snapshot of {s.name} is late")
+    if s.drill_outcome in {DrillOutcome.FAILED, DrillOutcome.MISSED}:
+        yield _now(f"tenure drill {s.name}", f"the last drill of {s.name}: {s.drill_outcome}")
+    elif s.snapshots and s.drill_outcome is None:
+        yield _soon(f"tenure drill {s.name}", f"{s.name} was never drilled")
+
+
+def _steps_of_repository(found: Status) -> Iterator[NextStep]:
+    if found.open_forgettings:
+        yield _now("tenure purge", f"{found.open_forgettings} forgettings were begun and not finished")
+    lacking = ", ".join(k.name for k in found.key_stores if k.problem or k.lacks)
+    if lacking:
+        yield _now("tenure prune", f"copies missing pages back to key store {lacking}")
+    if found.refused:
+        yield _now(
+            "tenure ledger list", f"{len(found.refused)} ledger entries count for nothing: tell security"
+        )
+
+
+def _steps_of_keys(installation: Installation, found: Status) -> Iterator[NextStep]:
+    if any(state == "closing" for _, state in found.epochs):
+        yield _now("tenure keys rotate", "finishes a rotation that was cut short")
+    for path in sorted(installation.place.keys.glob("recovery*.key")):
+        yield _soon(f"move {path} elsewhere", "a recovery key lost with this machine recovers nothing")
 
 
 def probe(installation: Installation) -> list[Probe]:
@@ -243,7 +253,9 @@ def _probed(named: NamedStore, clock: Clock) -> Iterator[Probe]:
     yield _tried(named, "listing", lambda: [i.name for i in store.list("probe/")].count(name) == 1)
     yield _tried(named, "delete", lambda: _is_gone(store, name))
     skew = abs((store.now() - clock.now()).total_seconds())
-    yield Probe(store=named.name, what="clock", kept=skew <= MOST_SKEW_S, note=f"{skew:.1f} s from this machine's")
+    yield Probe(
+        store=named.name, what="clock", kept=skew <= MOST_SKEW_S, note=f"{skew:.1f} s from this machine's"
+    )
     yield from _space(named)
 
 

@@ -26,19 +26,31 @@ _WORDS = {
 
 @dataclass(slots=True)
 class Falling:
-    """Records of one data set that go or change: keys (pyarrow large_binary) and identities of the world."""
+    """Records of one data set that go or change: keys, identities of the world, and by which rule (-1: none)."""
 
     keys: list[bytes] = field(default_factory=list)
     ids: list[Bytes] = field(default_factory=list)
+    rules: list[int] = field(default_factory=list)
 
-    def add(self, keys: Any, ids: Bytes) -> None:
-        """Take in a batch."""
+    def add(self, keys: Any, ids: Bytes, rules: list[int] | None = None) -> None:
+        """Take in a batch; `keys`: pyarrow large_binary."""
         self.keys += keys.to_pylist()
         self.ids.append(ids)
+        self.rules += rules if rules is not None else [-1] * len(ids)
 
     def all_ids(self) -> Bytes:
         """Return all identities (uint8, n x 16), in the order of the keys."""
         return np.concatenate(self.ids) if self.ids else np.empty((0, 16), np.uint8)
+
+    def drop(self, keys: set[bytes]) -> Counter[int]:
+        """Take some records out; return how many that were, by rule."""
+        out = np.array([k in keys for k in self.keys], np.bool_)
+        lost = Counter(r for r, o in zip(self.rules, out.tolist(), strict=True) if o)
+        ids = self.all_ids()[~out]
+        self.keys = [k for k in self.keys if k not in keys]
+        self.rules = [r for r, o in zip(self.rules, out.tolist(), strict=True) if not o]
+        self.ids = [ids]
+        return lost
 
 
 @dataclass(slots=True)
@@ -53,6 +65,7 @@ class Tally:
     edit: dict[int, Falling] = field(default_factory=dict)
     cards: dict[str, Falling] = field(default_factory=dict)
     total: int = 0
+    stubs: int = 0
     _acts: Counter[tuple[int, bool]] = field(default_factory=Counter)
     _newly: Counter[int] = field(default_factory=Counter)
     _kept: Counter[tuple[int, int, int, int]] = field(default_factory=Counter)
@@ -80,7 +93,7 @@ class Tally:
     @staticmethod
     def _take(into: Falling, found: Decisions, ids: Bytes, which: Bits) -> None:
         if which.any():
-            into.add(found.facts.keys.filter(which), ids[which])
+            into.add(found.facts.keys.filter(which), ids[which], found.rule[which].tolist())
 
     def _keep(self, found: Decisions, stays: Bits) -> None:
         for outcome in np.unique(found.outcome[stays]).tolist():
@@ -132,6 +145,13 @@ class Tally:
         self.edit = {rule: some for rule, some in edit.items() if some.keys}
         self.cards = {name: some for name, some in cards.items() if some.keys}
 
+    def keep_stubs(self, keys: set[bytes]) -> None:
+        """Note live records that are due and stay as keys, as they are already: records that stay refer to them."""
+        for rule, count in self.delete.drop(keys).items():
+            self._acts[rule, True] -= count
+            self._newly[rule] = min(self._newly[rule], self._acts[rule, True])
+        self.stubs += len(keys)
+
     def edits(self) -> dict[str, Falling]:
         """Return what each rule edits, by its name; card rules among them."""
         return {self.rules.rules[rule].name: some for rule, some in self.edit.items()} | self.cards
@@ -178,6 +198,9 @@ class Tally:
                 data_set=self.data_set, records=count, why=why, by=by, until=self._until.get(key)
             )
             lines.append(line)
+        if self.stubs:
+            why = "stay as keys only: records that stay refer to them"
+            lines.append(KeptCount(data_set=self.data_set, records=self.stubs, why=why, by="child"))
         return lines
 
     def samples(self) -> list[Sample]:

@@ -1,11 +1,12 @@
 """Verification: what anyone can check without keys, then structure, then a share of the data with the reading key."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 from tenure.domain.errors import ConfigError, IntegrityError, TenureError
 from tenure.operations.installation import Installation
 from tenure.repository import names, verify
+from tenure.repository.entries import PageRef
+from tenure.repository.keystores import KeyStores
 from tenure.repository.verify import Damage, Verification
 
 DEFAULT_SHARE = 0.05
@@ -100,12 +101,12 @@ def _with_keys(installation: Installation, depth: Depth, plain: Verification) ->
     if not all(names.PAGES in d.where for d in damage):
         return found, False
     stores = repository.place.key_stores
-    return found, all(_answers(lambda p=page: stores.get(p.ref)) for page in repository.state.pages.values())
+    return found, all(_is_whole(stores, page.ref) for page in repository.state.pages.values())
 
 
-def _answers(work: Callable[[], object]) -> bool:
+def _is_whole(stores: KeyStores, page: PageRef) -> bool:
     try:
-        work()
+        stores.get(page)
     except TenureError:
         return False
     return True

@@ -1,0 +1,135 @@
+"""keys status, rotate, check-recovery."""
+
+from pathlib import Path
+
+import click
+
+from tenure.cli.frame import INCOMPLETE, Frame, common, number
+from tenure.operations import rotating
+from tenure.operations.rotating import Rotated, Secrecy
+
+OUT_OF_REACH = (
+    "Copies of key files are out of reach: backups and snapshots of this disk, or copies made by hand, still open"
+    " old key pages where somebody kept those too."
+)
+
+
+@click.group()
+def keys() -> None:
+    """Keys: who may read, rotation, the recovery key."""
+
+
+@keys.command("status")
+@common
+def keys_status(frame: Frame) -> int:
+    """Show epochs, their recipients, writers, and which key files are here."""
+    with frame.installation() as installation:
+        found = rotating.keys_status(installation, Secrecy(ask=frame.passphrase))
+    rows = [
+        [
+            str(k.epoch),
+            k.state,
+            k.role,
+            k.key_id.hex()[:12],
+            k.file.name if k.file else "[dim]not here[/]",
+            _day(k),
+        ]
+        for k in found.recipients
+    ]
+    frame.table("", ["epoch", "state", "key", "id", "file", "made"], rows, numbers=(0,))
+    writers = [
+        [w.source, w.writer.hex(), "removed" if w.removed else "may add snapshots"] for w in found.writers
+    ]
+    frame.table("", ["writer of", "id", ""], writers)
+    frame.say(f"Key pages: {number(found.pages)} in the open epoch, {number(found.old_pages)} in older ones.")
+    frame.document(
+        {
+            "recipients": [
+                {"epoch": k.epoch, "state": k.state, "role": k.role, "key": k.key_id.hex(), "file": k.file}
+                for k in found.recipients
+            ],
+            "writers": [
+                {"source": w.source, "writer": w.writer.hex(), "removed": w.removed} for w in found.writers
+            ],
+            "pages": found.pages,
+            "old_pages": found.old_pages,
+        }
+    )
+    return 0
+
+
+def _day(key: rotating.RecipientStatus) -> str:
+    return f"{key.created:%Y-%m-%d}" if key.created else ""
+
+
+@keys.command()
+@click.option("--protect", is_flag=True, help="Ask for a passphrase for the new key files.")
+@common
+def rotate(frame: Frame, protect: bool) -> int:  # noqa: FBT001 - a flag of the command line
+    """Replace the reading and the recovery key; what was forgotten before becomes final.
+
+    A rotation that was cut short goes on when it is run again.
+    """
+    phrase = _new_passphrase() if protect else None
+    with frame.installation() as installation:
+        done = rotating.rotate(installation, Secrecy(ask=frame.passphrase, protect=phrase))
+    _tell(frame, done)
+    frame.document(
+        {
+            "epoch": done.epoch,
+            "pages": done.pages,
+            "closed": done.closed,
+            "destroyed": done.destroyed,
+            "reader_key": done.reader,
+            "recovery_key": done.recovery,
+            "final_at": done.final_at.isoformat() if done.final_at else None,
+        }
+    )
+    return 0 if done.final_at else INCOMPLETE
+
+
+def _new_passphrase() -> bytes:
+    return str(
+        click.prompt("Passphrase of the new key files", hide_input=True, confirmation_prompt=True, err=True)
+    ).encode()
+
+
+def _tell(frame: Frame, done: Rotated) -> None:
+    frame.say(f"Epoch {done.epoch} is open; {number(done.pages)} key pages were sealed anew.")
+    if done.proven is not None:
+        frame.say(
+            f"The new key opened {done.proven.chunks} chunks, a sample of all {done.proven.cohorts} cohorts."
+        )
+    for path in done.destroyed:
+        frame.say(f"Destroyed: {path}")
+    if done.recovery is not None:
+        frame.say(
+            f"[bold yellow]Take {done.recovery} off this machine now[/], and destroy the old recovery key."
+        )
+    else:
+        frame.say(
+            "[yellow]The new recovery key is not here[/]: prove it with `tenure keys check-recovery FILE`."
+        )
+    if done.final_at is not None:
+        frame.say(
+            f"What was forgotten before is final since {done.final_at:%Y-%m-%d}: no key here opens an old key page."
+        )
+    else:
+        frame.say("[yellow]An old epoch is not closed yet[/]: a key store did not confirm. Run it again.")
+    frame.say(OUT_OF_REACH)
+    frame.say(f"Then pin it: set `least_epoch: {done.epoch}` under `repository` in {frame.config}.")
+
+
+@keys.command("check-recovery")
+@click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
+@common
+def check_recovery(frame: Frame, file: Path) -> int:
+    """Prove that the recovery key FILE opens every cohort, and nothing else is needed."""
+    with frame.installation() as installation:
+        opened = rotating.check_recovery(installation, file, Secrecy(ask=frame.passphrase))
+    frame.say(f"The recovery key opened {opened.chunks} chunks, a sample of all {opened.cohorts} cohorts.")
+    frame.document({"cohorts": opened.cohorts, "chunks": opened.chunks})
+    return 0
+
+
+COMMANDS = (keys,)
