@@ -43,7 +43,9 @@ class DyingLive:
         with self._plan.around("remove", data_set):
             return self._inner.remove(data_set, keys, self._judged(data_set, judge))  # type: ignore[no-any-return]
 
-    def rewrite(self, data_set: str, keys: Sequence[bytes], judge: Judge, edits: Mapping[str, Callable[[Any], Any]]) -> Removal:
+    def rewrite(
+        self, data_set: str, keys: Sequence[bytes], judge: Judge, edits: Mapping[str, Callable[[Any], Any]]
+    ) -> Removal:
         with self._plan.around("rewrite", data_set):
             return self._inner.rewrite(data_set, keys, self._judged(data_set, judge), edits)  # type: ignore[no-any-return]
 
@@ -85,9 +87,13 @@ def dying(installation: Installation, plan: FaultPlan) -> Installation:
 
     def open_reading() -> Repository:
         inner = installation.open_reading()
-        stores = [NamedStore(name=s.name, store=FaultyStore(s.store, plan)) for s in inner.place.key_stores.stores]
+        stores = [
+            NamedStore(name=s.name, store=FaultyStore(s.store, plan)) for s in inner.place.key_stores.stores
+        ]
         place = Place(
-            objects=FaultyStore(inner.place.objects, plan), key_stores=KeyStores(stores), memory=inner.place.memory
+            objects=FaultyStore(inner.place.objects, plan),
+            key_stores=KeyStores(stores),
+            memory=inner.place.memory,
         )
         pins = Pins(repository=inner.id, purge_key=VerifyKey(bytes.fromhex(inner.marker.purge_key)))
         return Repository.open(place, pins, inner.rights)

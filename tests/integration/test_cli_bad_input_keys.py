@@ -25,7 +25,9 @@ def _whole_again(centre: Site, name: str, kept: bytes) -> None:
 
 
 @kinds
-def test_a_key_file_that_others_may_read_is_refused_with_the_command_that_mends_it(tmp_path: Path, name: str) -> None:
+def test_a_key_file_that_others_may_read_is_refused_with_the_command_that_mends_it(
+    tmp_path: Path, name: str
+) -> None:
     centre = site(tmp_path)
     key = centre.root / "keys" / name
     key.chmod(0o640)
@@ -75,7 +77,9 @@ def test_without_the_reading_key_a_restore_says_so_and_a_snapshot_is_still_taken
     key = centre.root / "keys" / "epoch-1.key"
     kept = key.read_bytes()
     key.unlink()
-    centre.run("restore", "crm", "--to", "out").refused(31, r"no reading key \(epoch-\*\.key\)", "recovery key")
+    centre.run("restore", "crm", "--to", "out").refused(
+        31, r"no reading key \(epoch-\*\.key\)", "recovery key"
+    )
     centre.run("snapshot").worked()
     _whole_again(centre, "epoch-1.key", kept)
 
@@ -96,7 +100,9 @@ def test_without_the_evidence_key_the_message_names_it(tmp_path: Path) -> None:
     key = centre.root / "keys" / "evidence.key"
     kept = key.read_bytes()
     key.unlink()
-    centre.run("snapshots").refused(31, r"evidence key file .*evidence\.key is missing", "put the key file back")
+    centre.run("snapshots").refused(
+        31, r"evidence key file .*evidence\.key is missing", "put the key file back"
+    )
     _whole_again(centre, "evidence.key", kept)
 
 

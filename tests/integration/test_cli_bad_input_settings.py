@@ -9,14 +9,30 @@ import pytest
 from support.cli import Site, site
 
 MISTAKES = {
-    "unknown key": (("installation:", "instalation:"), 10, r"instalation: there is no such setting; did you mean 'installation'"),
+    "unknown key": (
+        ("installation:", "instalation:"),
+        10,
+        r"instalation: there is no such setting; did you mean 'installation'",
+    ),
     "unknown key deep down": (("time_zone", "time_zoen"), 10, r"time_zoen.*did you mean 'time_zone'"),
     "wrong type": (("keep: {last: 3", "keep: {last: many"), 10, r"keep\.last: .*integer.*'many'"),
     "unknown kind": (("kind: sqlite", "kind: sqllite"), 10, r"sources\.crm\.kind: .*'sqlite'.*'sqllite'"),
     "not a repository id": (("  id: ", "  id: x"), 10, r"repository\.id: .*32 hex digits"),
-    "unknown store": (("file:repository", "s4:repository"), 10, r"'s4:repository' is no object store.*file:FOLDER"),
-    "unknown zone": (("kind: folder", "kind: folder\n    time_zone: Europe/Berln"), 10, r"'Europe/Berln' is no time zone.*'Europe/Berlin'"),
-    "unknown link": (("{to: customers", "{to: customer"), 10, r"'customer', which is no data set; did you mean 'customers'"),
+    "unknown store": (
+        ("file:repository", "s4:repository"),
+        10,
+        r"'s4:repository' is no object store.*file:FOLDER",
+    ),
+    "unknown zone": (
+        ("kind: folder", "kind: folder\n    time_zone: Europe/Berln"),
+        10,
+        r"'Europe/Berln' is no time zone.*'Europe/Berlin'",
+    ),
+    "unknown link": (
+        ("{to: customers", "{to: customer"),
+        10,
+        r"'customer', which is no data set; did you mean 'customers'",
+    ),
     "future version": (("version: 1", "version: 7"), 10, r"version: .*1"),
 }
 
@@ -68,7 +84,9 @@ def test_init_where_something_is_changes_nothing(tmp_path: Path) -> None:
     centre.still_restores()
 
 
-@pytest.mark.parametrize("command", [["snapshot", "crn"], ["snapshots", "crn"], ["restore", "crn", "--to", "x"]])
+@pytest.mark.parametrize(
+    "command", [["snapshot", "crn"], ["snapshots", "crn"], ["restore", "crn", "--to", "x"]]
+)
 def test_an_unknown_source_is_named_with_the_known_ones(tmp_path: Path, command: list[str]) -> None:
     site(tmp_path).run(*command).refused(10, "'crn'", "calls, crm", "did you mean 'crm'")
 
@@ -83,7 +101,9 @@ def test_a_snapshot_number_that_is_not_there_is_named(tmp_path: Path, number: st
 
 def test_an_unknown_data_set_or_subject_is_named_with_the_known_ones(tmp_path: Path) -> None:
     centre = site(tmp_path)
-    centre.run("restore", "crm", "--to", "x", "--data-set", "custmers").refused(10, "'custmers'", "customers, notes")
+    centre.run("restore", "crm", "--to", "x", "--data-set", "custmers").refused(
+        10, "'custmers'", "customers, notes"
+    )
     centre.run("restore", "crm", "--to", "x", "--subject", "costumer=7").refused(10, "'costumer'", "customer")
     assert not (centre.root / "x").exists()
 
@@ -108,7 +128,9 @@ def test_the_live_store_is_no_target_even_where_it_is_gone(tmp_path: Path) -> No
     centre = site(tmp_path)
     centre.run("restore", "crm", "--to", "crm.sqlite").refused(10, r"crm\.sqlite")
     centre.crm.unlink()
-    centre.run("restore", "crm", "--to", "crm.sqlite").refused(10, "live store of source 'crm'", "another place")
+    centre.run("restore", "crm", "--to", "crm.sqlite").refused(
+        10, "live store of source 'crm'", "another place"
+    )
     centre.run("restore", "calls", "--to", "recordings/back").refused(10, "live store of source 'calls'")
     assert not (centre.recordings / "back").exists()
 
@@ -135,7 +157,9 @@ def test_folders_above_a_target_are_made(tmp_path: Path) -> None:
 def test_a_file_in_the_way_of_a_target_is_named(tmp_path: Path) -> None:
     centre = site(tmp_path)
     for source in ("crm", "calls"):
-        done = centre.run("restore", source, "--to", "tenure.yaml/x/back").refused(70, r"tenure\.yaml/x", "Not a directory")
+        done = centre.run("restore", source, "--to", "tenure.yaml/x/back").refused(
+            70, r"tenure\.yaml/x", "Not a directory"
+        )
         assert "next:" in done.err
 
 

@@ -14,7 +14,9 @@ COMMAND = [sys.executable, "-c", "from tenure.cli.main import run; run()"]
 
 
 def tenure(*words: str, cwd: Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([*COMMAND, *words], cwd=cwd, capture_output=True, text=True, check=False, timeout=600)
+    return subprocess.run(
+        [*COMMAND, *words], cwd=cwd, capture_output=True, text=True, check=False, timeout=600
+    )
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +37,9 @@ def test_the_demo_ends_by_saying_where_the_report_is_and_what_to_type_next(demo:
     assert "http://" not in page.replace("http://www.w3.org", "")
 
 
-def test_the_erased_customer_is_in_no_snapshot_and_not_in_the_live_store(demo: tuple[Path, str], tmp_path: Path) -> None:
+def test_the_erased_customer_is_in_no_snapshot_and_not_in_the_live_store(
+    demo: tuple[Path, str], tmp_path: Path
+) -> None:
     folder, said = demo
     found = re.search(r"Customer (\d+) is not in it", said)
     assert found is not None

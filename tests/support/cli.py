@@ -175,7 +175,13 @@ class Site:
         program = [*before, sys.executable, "-c", "from tenure.cli.main import run; run()", *args]
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
         ended = subprocess.run(
-            program, cwd=self.root, env=environment, capture_output=True, text=True, timeout=LIMIT_S, check=False
+            program,
+            cwd=self.root,
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=LIMIT_S,
+            check=False,
         )
         return Done(args=args, code=ended.returncode, out=ended.stdout, err=ended.stderr)
 

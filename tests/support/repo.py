@@ -50,7 +50,9 @@ class House:
     recovery: RecipientPrivate = field(default_factory=RecipientPrivate.generate)
     writers: dict[str, Writer] = field(default_factory=dict)
     executor: Executor = field(default_factory=lambda: ThreadPoolExecutor(2))
-    parameters: Parameters = field(default_factory=lambda: Parameters(pack=64 * 1024, media_chunk=4096, row_chunk=4096))
+    parameters: Parameters = field(
+        default_factory=lambda: Parameters(pack=64 * 1024, media_chunk=4096, row_chunk=4096)
+    )
     id: bytes = b""
 
     def __post_init__(self) -> None:
@@ -150,7 +152,14 @@ def write_calls(session: Session, calls: Calls) -> None:
     )
     paths = sorted(calls)
     recordings = tuple(
-        Recording(path=p.encode(), size=len(calls[p][2]), mtime_ns=1, mode=0o644, sidecar_path=b"x", sidecar=p.encode())
+        Recording(
+            path=p.encode(),
+            size=len(calls[p][2]),
+            mtime_ns=1,
+            mode=0o644,
+            sidecar_path=b"x",
+            sidecar=p.encode(),
+        )
         for p in paths
     )
     facts = Facts(
@@ -167,11 +176,19 @@ def write_calls(session: Session, calls: Calls) -> None:
 
 def outcome(at: datetime) -> Outcome:
     return Outcome(
-        group=bytes(16), taken_at=at.timestamp(), tool="test", catalogue=b"{}", settings=b"{}", detector="", rules=b""
+        group=bytes(16),
+        taken_at=at.timestamp(),
+        tool="test",
+        catalogue=b"{}",
+        settings=b"{}",
+        detector="",
+        rules=b"",
     )
 
 
-def take(house: House, rows: Rows, calls: Calls | None = None, *, source: str = "crm", alone: bool = True) -> int:
+def take(
+    house: House, rows: Rows, calls: Calls | None = None, *, source: str = "crm", alone: bool = True
+) -> int:
     """Take a whole snapshot, as a process that can only write; return its number."""
     repo = house.open(reader=False)
     session = repo.begin(source, house.executor, expires=3600, alone=alone)
@@ -181,7 +198,9 @@ def take(house: House, rows: Rows, calls: Calls | None = None, *, source: str = 
     return session.commit(outcome(house.clock.now()))
 
 
-def read_rows(repo: Repository, number: int, executor: Executor) -> tuple[dict[int, tuple[str, str]], Balance]:
+def read_rows(
+    repo: Repository, number: int, executor: Executor
+) -> tuple[dict[int, tuple[str, str]], Balance]:
     """Return key -> (customer, text) of a snapshot."""
     reader, balance = repo.read(number, executor), Balance()
     found: dict[int, tuple[str, str]] = {}
@@ -203,7 +222,9 @@ def read_calls(repo: Repository, number: int, executor: Executor) -> dict[str, b
     return found
 
 
-def identities(repo: Repository, source: str, keys: Iterable[bytes]) -> "np.ndarray[tuple[int, int], np.dtype[np.uint8]]":
+def identities(
+    repo: Repository, source: str, keys: Iterable[bytes]
+) -> "np.ndarray[tuple[int, int], np.dtype[np.uint8]]":
     """Return the identities of record keys, as a scope wants them."""
     from tenure.repository.rows import identity_of, sorted_unique
 

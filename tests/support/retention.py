@@ -145,14 +145,21 @@ CASES_ROWS = [
     (40, 4, "billing", None),
     (41, 4, "service", "2024-03-03"),
 ]
-NOTES_ROWS = [(100 + i, case, f"note {i} about {case}") for i, case in enumerate((10, 10, 20, 21, 30, 40, 41))]
+NOTES_ROWS = [
+    (100 + i, case, f"note {i} about {case}") for i, case in enumerate((10, 10, 20, 21, 30, 40, 41))
+]
 CALLS = {  # path -> (customer, ended)
     "2023/01/a-first.wav": ("1", "2023-01-04T10:00:00"),
     "2024/02/b-second.wav": ("2", "2024-02-04T10:00:00"),
     "2025/12/c-recent-one.wav": ("1", "2025-12-04T10:00:00"),
     "2025/12/d-no-sidecar.wav": ("", ""),
 }
-DUE = {"customers": {1, 2}, "cases": {10, 20, 41}, "notes": {100, 101, 102, 103, 106}, "recordings": set(list(CALLS)[:2])}
+DUE = {
+    "customers": {1, 2},
+    "cases": {10, 20, 41},
+    "notes": {100, 101, 102, 103, 106},
+    "recordings": set(list(CALLS)[:2]),
+}
 """What falls by the rules. Note 103 goes though its fraud case stays; customer 2 stays as a key for that case."""
 
 
@@ -178,7 +185,9 @@ class Centre:
 
     def ids(self, folder: Path | None = None) -> dict[str, set[object]]:
         """Return what a live place or a restored one holds, by data set."""
-        found: dict[str, set[object]] = {t: set(self.rows(t, folder)) for t in ("customers", "cases", "notes")}
+        found: dict[str, set[object]] = {
+            t: set(self.rows(t, folder)) for t in ("customers", "cases", "notes")
+        }
         calls = (folder or self.folder) / "recordings"
         found["recordings"] = {str(p.relative_to(calls)) for p in calls.rglob("*.wav")}
         return found
@@ -244,5 +253,7 @@ def found(folder: Path, *, rules: dict[str, str] | None = None) -> Centre:
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_bytes(f"RIFF {path} ".encode() * 50)
         if customer:
-            file.with_suffix(".json").write_text(json.dumps({"customer": customer, "ended": ended, "who": "C. B."}))
+            file.with_suffix(".json").write_text(
+                json.dumps({"customer": customer, "ended": ended, "who": "C. B."})
+            )
     return centre

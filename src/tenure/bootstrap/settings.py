@@ -1,12 +1,14 @@
 """``tenure.yaml``: read once, checked whole, every mistake named with what was probably meant."""
 
 import difflib
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo, available_timezones
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from tenure.domain.catalogue import (
@@ -22,6 +24,9 @@ from tenure.domain.catalogue import (
 from tenure.domain.errors import ConfigError
 
 FILE_NAME = "tenure.yaml"
+
+_MOST_SHOWN = 60  # characters of a wrong value that a message shows
+_WANTED = {"^[0-9a-f]{32}$": "32 hex digits", "^[0-9a-f]{64}$": "64 hex digits"}
 
 
 class _Strict(BaseModel):
@@ -70,6 +75,16 @@ class SourceSettings(_Strict):
     data_sets: dict[str, DataSetSettings] = {}
     also_held_in: list[str] = []
 
+    @field_validator("time_zone")
+    @classmethod
+    def _is_a_zone(cls, name: str) -> str:
+        try:
+            ZoneInfo(name)
+        except (OSError, ValueError):
+            known = available_timezones()
+            raise ValueError(f"{name!r} is no time zone{_near(name, known)}") from None
+        return name
+
 
 class ObjectiveSettings(_Strict):
     """What drills measure against."""
@@ -113,6 +128,7 @@ class Settings(BaseSettings):
     rules: str = "retention_rules"
     scratch: str = ""
     session_hours: float = Field(default=24, gt=0)
+    lock_wait_seconds: float = Field(default=30, ge=0)
     sources: dict[str, SourceSettings] = {}
     objectives: dict[str, ObjectiveSettings] = {}
     keep: KeepSettings = KeepSettings()
@@ -142,8 +158,12 @@ def read(path: Path) -> Settings:
         raise ConfigError(
             f"there is no {path}", hint="run `tenure init`, or name the file with --config"
         ) from e
-    except (OSError, UnicodeDecodeError) as e:
-        raise ConfigError(f"{path} cannot be read: {e}") from e
+    except UnicodeDecodeError as e:
+        raise ConfigError(f"{path} is not text in UTF-8 (byte {e.start + 1})") from e
+    except OSError as e:
+        raise ConfigError(
+            f"{path} cannot be read: {e.strerror}", hint="check its path and permissions"
+        ) from e
     except yaml.YAMLError as e:
         mark = getattr(e, "problem_mark", None)
         where = f":{mark.line + 1}" if mark else ""
@@ -169,7 +189,8 @@ def catalogue_of(settings: Settings, root: Path) -> Catalogue:
             other = owners.setdefault(data_set, source.name)
             if other != source.name:
                 raise ConfigError(
-                    f"data set {data_set!r} stands in sources {other!r} and {source.name!r}; names are unique"
+                    f"data set {data_set!r} stands in sources {other!r} and {source.name!r}",
+                    hint="give one of them another name; `table` says which table it is",
                 )
     for source in sources.values():
         for data_set, found in source.data_sets.items():
@@ -217,11 +238,18 @@ def _data_set(name: str, source: str, kind: SourceKind, s: DataSetSettings) -> D
 
 
 def _sentence(error: Any) -> str:
-    place = ".".join(str(p) for p in error["loc"])
-    if error["type"] != "extra_forbidden":
-        return f"  {place}: {error['msg']}"
-    last = str(error["loc"][-1])
-    return f"  {place}: there is no such setting{_near(last, _known())}"
+    place, kind, context = ".".join(str(p) for p in error["loc"]), error["type"], error.get("ctx", {})
+    if kind == "extra_forbidden":
+        return f"  {place}: there is no such setting{_near(str(error['loc'][-1]), _known())}"
+    if kind == "missing":
+        return f"  {place}: this setting is missing"
+    if kind == "value_error":
+        return f"  {place}: {context['error']}"
+    given = repr(error["input"])
+    given = given if len(given) <= _MOST_SHOWN else f"{given[:_MOST_SHOWN]}..."
+    wanted = _WANTED.get(str(context.get("pattern")), error["msg"].removeprefix("Input should be "))
+    near = _near(str(error["input"]), re.findall("'([^']+)'", wanted)) if kind == "enum" else ""
+    return f"  {place}: should be {wanted}, and is {given}{near}"
 
 
 def _known() -> list[str]:

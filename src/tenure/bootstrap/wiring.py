@@ -65,7 +65,7 @@ def build(config: Path, machine: Machine) -> Installation:
         name=settings.installation,
         place=place,
         catalogue=catalogue,
-        sources=_sources(catalogue, place, machine),
+        sources=_sources(catalogue, place, machine, settings.lock_wait_seconds),
         clock=machine.clock,
         progress=machine.progress,
         executor=ThreadPoolExecutor(max_workers=machine.cpus, thread_name_prefix="tenure"),
@@ -163,14 +163,22 @@ def _place(settings: Settings, root: Path) -> Place:
     )
 
 
-def _sources(catalogue: Catalogue, place: Place, machine: Machine) -> dict[str, SourceAdapter]:
-    return {name: _adapter(source, place, machine) for name, source in catalogue.sources.items()}
+def _sources(
+    catalogue: Catalogue, place: Place, machine: Machine, lock_wait: float
+) -> dict[str, SourceAdapter]:
+    return {name: _adapter(source, place, machine, lock_wait) for name, source in catalogue.sources.items()}
 
 
-def _adapter(source: Source, place: Place, machine: Machine) -> SourceAdapter:
+def _adapter(source: Source, place: Place, machine: Machine, lock_wait: float) -> SourceAdapter:
     if source.kind is SourceKind.FOLDER:
         return FolderSource(source, clock=machine.clock)
-    return SqliteSource(source, scratch=place.scratch, clock=machine.clock, workers=_workers(source, machine))
+    return SqliteSource(
+        source,
+        scratch=place.scratch,
+        clock=machine.clock,
+        workers=_workers(source, machine),
+        lock_wait=lock_wait,
+    )
 
 
 def _workers(source: Source, machine: Machine) -> Executor | None:

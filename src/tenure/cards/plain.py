@@ -9,7 +9,9 @@ import unicodedata
 from bisect import bisect_right
 from dataclasses import dataclass
 
-_LAST = 0x20000  # Unicode has no decimal digit beyond plane 1, and looking costs every start a tenth of a second
+_LAST = (
+    0x20000  # Unicode has no decimal digit beyond plane 1, and looking costs every start a tenth of a second
+)
 _DIGITS = {
     char.encode(): str(unicodedata.decimal(char)).encode()
     for char in map(chr, range(128, _LAST))

@@ -78,7 +78,7 @@ class FolderSource:
             ConfigError: A data set of it is no set of recordings.
         """
         if any(d.kind is not DataSetKind.RECORDINGS for d in source.data_sets.values()):
-            raise ConfigError(f"source {source.name} is a folder; its data sets are recordings")
+            raise ConfigError(f"source {source.name!r} is a folder; its data sets are recordings")
         self._source, self._clock = source, clock
 
     def begin(self, lookups: Lookups = _NO_LOOKUPS) -> "FolderView":
@@ -128,7 +128,7 @@ class FolderView:
 
     def _of(self, data_set: str) -> DataSet:
         if data_set not in self._source.data_sets:
-            raise ConfigError(f"source {self._source.name} has no data set {data_set}")
+            raise ConfigError(f"source {self._source.name!r} has no data set {data_set}")
         return self._source.data_sets[data_set]
 
     def layout(self, data_set: str) -> RowLayout:

@@ -41,7 +41,7 @@ class FolderLive:
 
     def _bound(self, data_set: str) -> DataSet:
         if data_set not in self._source.data_sets:
-            raise ConfigError(f"source {self._source.name} has no data set {data_set}")
+            raise ConfigError(f"source {self._source.name!r} has no data set {data_set}")
         return self._source.data_sets[data_set]
 
     def _open(self, data_set: str) -> _Set:
@@ -95,7 +95,7 @@ class FolderLive:
                     (gone if fall else left).append(recording.path)
         except OSError as e:
             raise SourceUnavailableError(
-                f"source {self._source.name}: a recording could not be removed or changed",
+                f"source {self._source.name!r}: a recording could not be removed or changed",
                 hint="check its permissions",
             ) from e
         finally:

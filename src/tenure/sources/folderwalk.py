@@ -72,7 +72,8 @@ def open_root(path: Path, name: str) -> int:
         return os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     except OSError as e:
         raise SourceUnavailableError(
-            f"source {name}: its folder cannot be opened", hint="check the path and mount"
+            f"source {name!r}: its folder {path} cannot be opened: {e.strerror}",
+            hint="check `path` of this source in tenure.yaml, and whether its disk is mounted",
         ) from e
 
 

@@ -19,18 +19,20 @@ from typing import BinaryIO
 
 from tenure.domain.catalogue import Source
 from tenure.domain.clock import Clock
-from tenure.domain.errors import ConfigError, SourceUnavailableError, TenureError
+from tenure.domain.errors import ConfigError, IncompleteSnapshotError, SourceUnavailableError, TenureError
 from tenure.sources.base import Finding, Lookups, Recording, RecordingBatch, RowBatch, RowLayout
 from tenure.sources.rowtext import fact_plan
 from tenure.sources.sqlitelive import SqliteLive
 from tenure.sources.sqliteload import SqliteLoader
 from tenure.sources.sqlitelookup import SqliteLookup
 from tenure.sources.sqlitequery import Queries
-from tenure.sources.sqliteread import RangeJob, TableReader, connect
+from tenure.sources.sqliteread import RangeJob, TableReader, connect, readable
 from tenure.sources.sqliteschema import encode_structure, pragma, read_structure, read_tables
 
+_VIEW = "tenure-view-"
 _COPY_PAGES = 8192  # a step of the backup; between steps Python can be interrupted
 _NO_LOOKUPS: Lookups = {}
+_PATH = "check `path` of this source in tenure.yaml"
 
 
 def open_error(name: str, error: sqlite3.Error) -> TenureError:
@@ -38,16 +40,24 @@ def open_error(name: str, error: sqlite3.Error) -> TenureError:
     text = str(error)
     if "locked" in text or "busy" in text:
         return SourceUnavailableError(
-            f"source {name} stayed locked", hint="find the writer that holds it, then run again"
+            f"source {name!r} stayed locked", hint="find the writer that holds it, then run again"
         )
-    if "not a database" in text or "malformed" in text:
-        return ConfigError(
-            f"source {name} is not a readable SQLite database", hint="check `path` of this source"
+    if "not a database" in text:
+        return ConfigError(f"source {name!r}: the file at its path is no SQLite database", hint=_PATH)
+    if "malformed" in text or "disk I/O" in text:
+        return IncompleteSnapshotError(
+            f"source {name!r} is damaged: SQLite cannot read it to its end",
+            hint="run `PRAGMA integrity_check` on it; older snapshots are not touched and can be restored",
+        )
+    if "full" in text:
+        return SourceUnavailableError(
+            f"source {name!r}: the disk of the scratch directory filled up while it was copied",
+            hint="free space there, or set `scratch` in tenure.yaml to another directory",
         )
     if "no such function" in text or "no such collation" in text or "no such module" in text:
-        return ConfigError(f"source {name} needs an SQL extension that only its application has: {text}")
+        return ConfigError(f"source {name!r} needs an SQL extension that only its application has: {text}")
     return SourceUnavailableError(
-        f"source {name} could not be opened for reading", hint="check the path and permissions"
+        f"source {name!r} could not be opened for reading", hint="check its path and permissions"
     )
 
 
@@ -80,14 +90,13 @@ class SqliteSource:
 
         Raises:
             SourceUnavailableError: It is missing, stays locked, or there is no room for the copy.
+            IncompleteSnapshotError: It is empty or damaged.
             ConfigError: It is no SQLite database, or the catalogue cannot be applied to it.
             SchemaDriftError: The catalogue names a table or column that is not there.
         """
         path = Path(self._source.path)
-        if not path.is_file():
-            raise SourceUnavailableError(f"source {self._source.name}: there is no file at its path")
-        self._scratch.mkdir(parents=True, exist_ok=True, mode=0o700)
-        place = Path(tempfile.mkdtemp(prefix="tenure-view-", dir=self._scratch))
+        self._check_file(path)
+        place = self._make_place()
         try:
             journal_mode, taken_at = self._copy(path, place / "copy.db")
             return SqliteView(self._source, place, taken_at, journal_mode, self._workers)
@@ -97,6 +106,26 @@ class SqliteSource:
         except BaseException:
             shutil.rmtree(place, ignore_errors=True)
             raise
+
+    def _check_file(self, path: Path) -> None:
+        if not path.is_file():
+            raise SourceUnavailableError(f"source {self._source.name!r}: there is no file at {path}", hint=_PATH)
+        journal = path.with_name(path.name + "-wal")
+        if not path.stat().st_size and not journal.exists():
+            raise IncompleteSnapshotError(
+                f"source {self._source.name!r}: {path} is empty, of 0 bytes: not even a database without tables",
+                hint="check whether its application lost it; older snapshots are not touched and can be restored",
+            )
+
+    def _make_place(self) -> Path:
+        try:
+            self._scratch.mkdir(parents=True, exist_ok=True, mode=0o700)
+            return Path(tempfile.mkdtemp(prefix=_VIEW, dir=self._scratch))
+        except OSError as e:
+            raise SourceUnavailableError(
+                f"the scratch directory {self._scratch} cannot be used: {e.strerror}",
+                hint="check who owns it and its disk, or set `scratch` in tenure.yaml to another directory",
+            ) from e
 
     def _copy(self, path: Path, to: Path) -> tuple[str, datetime]:
         os.close(os.open(to, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
@@ -109,8 +138,8 @@ class SqliteSource:
             needed = int(pragma(live, "page_count")) * int(pragma(live, "page_size"))
             if shutil.disk_usage(to.parent).free < needed + needed // 20:
                 raise SourceUnavailableError(
-                    f"source {self._source.name}: no room for a copy of {needed} bytes in the scratch directory",
-                    hint="free space there, or set another scratch directory",
+                    f"source {self._source.name!r}: no room for a copy of {needed} bytes in the scratch directory",
+                    hint="free space there, or set `scratch` in tenure.yaml to another directory",
                 )
             with closing(connect(to, options="mode=rw")) as copy:
                 copy.execute("PRAGMA synchronous = OFF")
@@ -171,7 +200,7 @@ class SqliteView:
                 copy.execute(statement)
         except sqlite3.IntegrityError:
             raise ConfigError(
-                f"source {self._source.name}: a key in the catalogue is not unique in its table"
+                f"source {self._source.name!r}: a key in the catalogue is not unique in its table"
             ) from None
 
     def structure(self) -> bytes:
@@ -195,10 +224,11 @@ class SqliteView:
 
         Raises:
             ConfigError: There is no such data set.
+            IncompleteSnapshotError: The copy could not be read.
         """
-        return int(
-            self._connection.execute(f"SELECT count(*) {self._queries.origin(data_set)}").fetchone()[0]
-        )
+        origin = self._queries.origin(data_set)
+        with readable(data_set):
+            return int(self._connection.execute(f"SELECT count(*) {origin}").fetchone()[0])
 
     def rows(self, data_set: str) -> Iterator[RowBatch]:
         """Yield a table in the order of its key, with facts.

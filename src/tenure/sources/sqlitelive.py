@@ -57,7 +57,7 @@ class SqliteLive:
     def _open(self, mode: str) -> Iterator[_Store]:
         name = self._source.name
         if not Path(self._source.path).is_file():
-            raise SourceUnavailableError(f"source {name}: there is no file at its path")
+            raise SourceUnavailableError(f"source {name!r}: there is no file at its path")
         try:
             with closing(
                 connect(Path(self._source.path), options=f"mode={mode}", timeout=self._lock_wait)
@@ -69,14 +69,14 @@ class SqliteLive:
                 )
         except sqlite3.IntegrityError as e:  # SQLite names the constraint, never the value
             raise SourceError(
-                f"source {name} refuses the change: {e}", hint="nothing of this batch was changed"
+                f"source {name!r} refuses the change: {e}", hint="nothing of this batch was changed"
             ) from None
         except sqlite3.Error as e:
             if "locked" in str(e) or "busy" in str(e):
                 raise SourceUnavailableError(
-                    f"source {name} stayed locked", hint="what was committed stays; run again"
+                    f"source {name!r} stayed locked", hint="what was committed stays; run again"
                 ) from None
-            raise SourceUnavailableError(f"source {name} could not be read or changed") from None
+            raise SourceUnavailableError(f"source {name!r} could not be read or changed") from None
 
     def facts(self, data_set: str, keys: Sequence[bytes] | None = None) -> Iterator[Facts]:
         """Yield facts of all rows, or of those with these keys, at most 50,000 at a time.
@@ -342,7 +342,7 @@ def _insist(store: _Store, changed: int, wanted: int) -> None:
     """Refuse a statement that touched other rows than those judged; raising rolls it back."""
     if changed != wanted:
         raise SourceError(
-            f"source {store.name} changed {changed} rows where {wanted} were judged; rolled back"
+            f"source {store.name!r} changed {changed} rows where {wanted} were judged; rolled back"
         )
 
 

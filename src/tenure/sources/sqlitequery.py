@@ -76,11 +76,11 @@ class Queries:
         declared = {d.table or d.name: d for d in source.data_sets.values() if d.kind is DataSetKind.TABLE}
         if len(declared) != len(source.data_sets):
             raise ConfigError(
-                f"source {source.name}: every data set of a SQLite source needs a table of its own"
+                f"source {source.name!r}: every data set of a SQLite source needs a table of its own"
             )
         if missing := sorted(set(declared) - set(tables)):
             raise SchemaDriftError(
-                f"source {source.name} has no table {missing[0]}, which the catalogue names"
+                f"source {source.name!r} has no table {missing[0]}, which the catalogue names"
             )
         bare = {}
         for name, table in tables.items():
@@ -110,7 +110,7 @@ class Queries:
             ConfigError: There is no such data set.
         """
         if data_set not in self.sets:
-            raise ConfigError(f"source {self._source.name} has no data set {data_set}")
+            raise ConfigError(f"source {self._source.name!r} has no data set {data_set}")
         return self.sets[data_set]
 
     def expression(self, data_set: str, reference: str, alias: str, depth: int = 0) -> str:

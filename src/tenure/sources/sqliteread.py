@@ -49,6 +49,22 @@ def fetch_tolerant(make: Callable[[], Any], connection: sqlite3.Connection) -> A
         connection.text_factory = str
 
 
+@contextmanager
+def readable(table: str) -> Iterator[None]:
+    """Turn what SQLite says of a damaged table into an error of ours.
+
+    Raises:
+        IncompleteSnapshotError: The table could not be read.
+    """
+    try:
+        yield
+    except (sqlite3.Error, OSError):  # not chained: SQLite's messages can quote a cell
+        raise IncompleteSnapshotError(
+            f"table {table} could not be read to its end",
+            hint="run `PRAGMA integrity_check` on the database; older snapshots are not touched and can be restored",
+        ) from None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RangeJob:
     """A range of a table: rows with `after` < key <= `until` (record keys; None: no bound). Picklable."""
@@ -122,15 +138,13 @@ def read_range(job: RangeJob) -> RangeRows:
     Raises:
         IncompleteSnapshotError: The copy could not be read.
     """
-    try:
-        with _no_collection(), closing(connect(job.path, options="mode=ro&immutable=1")) as connection:
-            found: RangeRows = fetch_tolerant(lambda: _read(connection, job), connection)
-            return found
-    except (sqlite3.Error, OSError):  # not chained: SQLite's messages can quote a cell
-        raise IncompleteSnapshotError(
-            f"table {job.table} could not be read to its end",
-            hint="run `PRAGMA integrity_check` on the database",
-        ) from None
+    with (
+        readable(job.table),
+        _no_collection(),
+        closing(connect(job.path, options="mode=ro&immutable=1")) as connection,
+    ):
+        found: RangeRows = fetch_tolerant(lambda: _read(connection, job), connection)
+        return found
 
 
 class TableReader:
@@ -198,6 +212,10 @@ class TableReader:
         Raises:
             IncompleteSnapshotError: The copy could not be read, or a worker died.
         """
+        with readable(self._job.table):
+            yield from self._read(executor)
+
+    def _read(self, executor: Executor | None) -> Iterator[RowBatch]:
         if executor is None:
             for job in self._jobs():
                 yield from self._whole(job, read_range(job), read_range)

@@ -53,7 +53,11 @@ def everything_that_opens(centre: Centre) -> bytes:
         for source in installation.catalogue.sources:
             names = {*installation.catalogue.data_sets()}
             for pages in walk(world.repository, source, names):
-                found += [pages.reader.fetch(pages.cohort, p.ref) or b"" for p in pages.places if p.kind is not ChunkKind.STRUCTURE]
+                found += [
+                    pages.reader.fetch(pages.cohort, p.ref) or b""
+                    for p in pages.places
+                    if p.kind is not ChunkKind.STRUCTURE
+                ]
     return b"".join(found)
 
 
@@ -77,7 +81,11 @@ def test_one_person_is_erased_everywhere_and_nobody_else(centre: Centre, tmp_pat
 
 def test_records_that_only_snapshots_hold_are_found_and_erased(centre: Centre, tmp_path: Path) -> None:
     numbers = centre.snapshot()
-    centre.sql("DELETE FROM notes WHERE case_id = 10", "DELETE FROM cases WHERE id = 10", "DELETE FROM customers WHERE id = 1")
+    centre.sql(
+        "DELETE FROM notes WHERE case_id = 10",
+        "DELETE FROM cases WHERE id = 10",
+        "DELETE FROM customers WHERE id = 1",
+    )
     (centre.folder / "recordings" / FIRST).unlink()
     (centre.folder / "recordings" / FIRST).with_suffix(".json").unlink()
     with centre.open() as installation:
@@ -96,7 +104,9 @@ def test_records_that_only_snapshots_hold_are_found_and_erased(centre: Centre, t
     assert b"Canary" not in everything_that_opens(centre)
 
 
-def test_a_held_record_and_its_person_stay_and_the_certificate_says_why(centre: Centre, tmp_path: Path) -> None:
+def test_a_held_record_and_its_person_stay_and_the_certificate_says_why(
+    centre: Centre, tmp_path: Path
+) -> None:
     numbers = centre.snapshot()
     hold(centre, HoldScope(keys={"notes": (b"i100",)}))
     erased(centre)
@@ -163,7 +173,9 @@ def test_nobody_known_gets_a_certificate_that_says_so(centre: Centre) -> None:
     assert "nothing was found" in certificate.set_in_words
 
 
-def test_a_new_person_under_an_old_number_is_kept_and_the_old_one_still_goes(centre: Centre, tmp_path: Path) -> None:
+def test_a_new_person_under_an_old_number_is_kept_and_the_old_one_still_goes(
+    centre: Centre, tmp_path: Path
+) -> None:
     numbers = centre.snapshot()
     centre.sql(
         "DELETE FROM notes WHERE case_id = 10",
@@ -214,7 +226,9 @@ def test_two_persons_are_needed_outside_one_person_mode(centre: Centre) -> None:
         approve(replace(two, officer="second"), reason="request checked")
         done = erase(two, subject=("customer", "1"), request="REF-1", received=RECEIVED)
         assert done.done is not None
-        (certificate,) = [verify_certificate(d, two.evidence_key.public()) for _, d in two.evidence.certificates()]
+        (certificate,) = [
+            verify_certificate(d, two.evidence_key.public()) for _, d in two.evidence.certificates()
+        ]
     assert [a.name for a in certificate.approvers] == ["second"]
     assert not certificate.one_person_mode
     assert 1 not in centre.ids()["customers"]
@@ -239,5 +253,3 @@ def test_a_purge_finishes_what_an_erasure_left_open_only_once(centre: Centre) ->
 )
 def test_an_answer_is_due_within_one_month(received: date, due: date) -> None:
     assert due_on(received) == due
-
-

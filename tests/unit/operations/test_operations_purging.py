@@ -69,7 +69,9 @@ def test_a_stub_is_in_no_later_plan_until_the_record_that_kept_it_is_gone(centre
     purged(centre, centre.approved().hash)
     again = centre.planned()
     assert again.body.records == 0
-    assert [(k.data_set, k.records, k.by) for k in again.body.kept if k.by == "child"] == [("customers", 1, "child")]
+    assert [(k.data_set, k.records, k.by) for k in again.body.kept if k.by == "child"] == [
+        ("customers", 1, "child")
+    ]
     centre.clock.advance(days=366 * 2)
     later = centre.planned().body
     assert {c.data_set: c.live for c in later.counts}["customers"] == 2
@@ -86,7 +88,9 @@ def test_records_that_only_snapshots_hold_go_by_their_newest_facts(centre: Centr
     assert 104 in back["notes"]
 
 
-def test_a_record_reopened_in_a_later_snapshot_is_not_judged_by_its_older_version(centre: Centre, tmp_path: Path) -> None:
+def test_a_record_reopened_in_a_later_snapshot_is_not_judged_by_its_older_version(
+    centre: Centre, tmp_path: Path
+) -> None:
     centre.snapshot()
     centre.sql("UPDATE cases SET closed_at = '2026-02-01' WHERE id = 41")
     centre.clock.advance(hours=1)
@@ -171,14 +175,22 @@ def test_a_plan_lapses_after_a_week(centre: Centre) -> None:
 def test_only_what_was_in_the_plan_goes(centre: Centre) -> None:
     centre.snapshot()
     made = centre.approved()
-    centre.sql("INSERT INTO cases VALUES (60, 4, 'billing', '2020-01-01')", "UPDATE cases SET closed_at = NULL WHERE id = 20")
+    centre.sql(
+        "INSERT INTO cases VALUES (60, 4, 'billing', '2020-01-01')",
+        "UPDATE cases SET closed_at = NULL WHERE id = 20",
+    )
     done = purged(centre, made.hash)
     assert {20, 60} <= centre.ids()["cases"]
     assert done.skipped > 0
 
 
 def test_a_run_over_the_rules_own_limit_stops_before_the_first_row(centre: Centre) -> None:
-    centre.write_rules({**RULES, "notes": NOTES.replace("starting_from", "stop_if_more_than: {records: 3}\nstarting_from", 1)})
+    centre.write_rules(
+        {
+            **RULES,
+            "notes": NOTES.replace("starting_from", "stop_if_more_than: {records: 3}\nstarting_from", 1),
+        }
+    )
     before = centre.ids()
     made = centre.approved()
     with pytest.raises(BrakePulledError):
@@ -203,7 +215,11 @@ def test_a_standing_approval_carries_later_runs_within_the_forecast_only(centre:
 def test_a_changed_or_missing_rule_file_changes_nothing_until_it_is_approved(centre: Centre) -> None:
     centre.snapshot()
     purged(centre, centre.approved().hash)
-    shorter = CUSTOMERS.replace("2 years", "3 months").replace("2022-02-10", "2020-05-10").replace("2022-02-11", "2020-05-11")
+    shorter = (
+        CUSTOMERS.replace("2 years", "3 months")
+        .replace("2022-02-10", "2020-05-10")
+        .replace("2022-02-11", "2020-05-11")
+    )
     centre.write_rules({**RULES, "customers": shorter})
     changed = centre.planned()
     assert any("delete after" in line for line in changed.body.changes)
@@ -216,7 +232,11 @@ def test_a_changed_or_missing_rule_file_changes_nothing_until_it_is_approved(cen
 def test_what_is_newly_due_by_a_change_is_told(centre: Centre) -> None:
     centre.snapshot()
     purged(centre, centre.approved().hash)
-    shorter = CUSTOMERS.replace("2 years", "2 months").replace("2022-02-10", "2020-04-10").replace("2022-02-11", "2020-04-11")
+    shorter = (
+        CUSTOMERS.replace("2 years", "2 months")
+        .replace("2022-02-10", "2020-04-10")
+        .replace("2022-02-11", "2020-04-11")
+    )
     centre.write_rules({**RULES, "customers": shorter})
     counts = {c.data_set: c.newly for c in centre.planned().body.counts}
     assert counts == {"customers": 1}
@@ -263,7 +283,12 @@ def test_card_data_in_live_text_is_cut_and_the_note_itself_stays(centre: Centre,
 def test_a_rule_that_blanks_changes_live_rows_once_and_takes_old_copies_out_of_snapshots(
     centre: Centre, tmp_path: Path
 ) -> None:
-    blank = NOTES.replace("Delete notes 1 year after", "Blank body of notes 1 year after").replace("delete after: 1 year", "delete after: 1 year\nthen: {blank: [body]}").replace("expect: delete", "expect: blank").replace("data: notes", "data: [notes]")
+    blank = (
+        NOTES.replace("Delete notes 1 year after", "Blank body of notes 1 year after")
+        .replace("delete after: 1 year", "delete after: 1 year\nthen: {blank: [body]}")
+        .replace("expect: delete", "expect: blank")
+        .replace("data: notes", "data: [notes]")
+    )
     centre.write_rules({"notes": blank})
     numbers = centre.snapshot()
     made = centre.approved()

@@ -11,7 +11,8 @@ from tenure.repository import names
 
 def rows(count: int, *, start: int = 0) -> dict[int, tuple[str, str, str]]:
     return {
-        k: (f"2025-{k % 12 + 1:02}", f"c{k % 7}", f"note {k} " + "x" * (k % 90)) for k in range(start, start + count)
+        k: (f"2025-{k % 12 + 1:02}", f"c{k % 7}", f"note {k} " + "x" * (k % 90))
+        for k in range(start, start + count)
     }
 
 
@@ -20,7 +21,10 @@ def plain(model: dict[int, tuple[str, str, str]]) -> dict[int, tuple[str, str]]:
 
 
 def calls(count: int) -> dict[str, tuple[str, str, bytes]]:
-    return {f"2025/{k:04}.wav": (f"2025-{k % 12 + 1:02}", f"c{k % 7}", os.urandom(k * 997 % 20_000)) for k in range(count)}
+    return {
+        f"2025/{k:04}.wav": (f"2025-{k % 12 + 1:02}", f"c{k % 7}", os.urandom(k * 997 % 20_000))
+        for k in range(count)
+    }
 
 
 def test_every_snapshot_reads_back_as_it_was_taken() -> None:
