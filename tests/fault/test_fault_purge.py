@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 import pytest
+
 from support.faults import Died, FaultPlan, FaultyStore
 from support.retention import Centre, found
-
 from tenure.crypto.signing import VerifyKey
 from tenure.domain.errors import ConfigError, NotApprovedError, StalePlanError
 from tenure.evidence.certificate import verify_certificate

@@ -33,6 +33,7 @@ MISTAKES = {
         10,
         r"'customer', which is no data set; did you mean 'customers'",
     ),
+    "a source's name that is a path": (("  crm:", "  ../crm:"), 10, r"'\.\./crm' cannot be the name of a source"),
     "future version": (("version: 1", "version: 7"), 10, r"version: .*1"),
 }
 
@@ -101,6 +102,8 @@ def test_a_snapshot_number_that_is_not_there_is_named(tmp_path: Path, number: st
 
 def test_an_unknown_data_set_or_subject_is_named_with_the_known_ones(tmp_path: Path) -> None:
     centre = site(tmp_path)
+    one = centre.run("restore", "crm", "--to", "one", "--subject", "customer=7", "--json").worked().document
+    assert (one["records"], one["data_sets"]["customers"]["records"]) == (2, 1)
     centre.run("restore", "crm", "--to", "x", "--data-set", "custmers").refused(
         10, "'custmers'", "customers, notes"
     )

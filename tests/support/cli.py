@@ -300,14 +300,14 @@ def _scratch() -> Path:
 @functools.cache
 def _server() -> subprocess.Popen[str]:
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "COLUMNS": "200"}
-    log = (_scratch() / "server.log").open("w")
-    server = subprocess.Popen(
-        [sys.executable, str(Path(__file__).with_name("warmcli.py"))],
-        stdin=subprocess.PIPE,
-        stderr=log,
-        text=True,
-        env=environment,
-    )
+    with (_scratch() / "server.log").open("w") as log:
+        server = subprocess.Popen(
+            [sys.executable, str(Path(__file__).with_name("warmcli.py"))],
+            stdin=subprocess.PIPE,
+            stderr=log,
+            text=True,
+            env=environment,
+        )
     atexit.register(server.kill)
     return server
 

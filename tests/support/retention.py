@@ -10,7 +10,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from support.clock import FixedClock
-
 from tenure.bootstrap.init import init
 from tenure.bootstrap.wiring import Machine, build
 from tenure.domain.progress import SilentProgress

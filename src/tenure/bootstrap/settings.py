@@ -25,6 +25,7 @@ from tenure.domain.errors import ConfigError
 
 FILE_NAME = "tenure.yaml"
 
+_SOURCE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _MOST_SHOWN = 60  # characters of a wrong value that a message shows
 _WANTED = {"^[0-9a-f]{32}$": "32 hex digits", "^[0-9a-f]{64}$": "64 hex digits"}
 
@@ -182,6 +183,12 @@ def catalogue_of(settings: Settings, root: Path) -> Catalogue:
     Raises:
         ConfigError: Two sources have a data set of one name, or a link leads nowhere.
     """
+    for name in settings.sources:
+        if not _SOURCE_NAME.fullmatch(name):  # it becomes part of file names
+            raise ConfigError(
+                f"{name!r} cannot be the name of a source",
+                hint="use letters, digits, and - _ . within; `path` may be anything",
+            )
     sources = {name: _source(name, s, root) for name, s in settings.sources.items()}
     owners: dict[str, str] = {}
     for source in sources.values():

@@ -69,7 +69,7 @@ def build(config: Path, machine: Machine) -> Installation:
         clock=machine.clock,
         progress=machine.progress,
         executor=ThreadPoolExecutor(max_workers=machine.cpus, thread_name_prefix="tenure"),
-        control=ControlDatabase.open(f"sqlite:///{place.state / 'control.db'}"),
+        control=_control(place.state / "control.db"),
         evidence=EvidenceDirectory(place.state / "evidence", evidence_key),
         issuer=Issuer(**settings.issuer.model_dump()),
         pins=pins,
@@ -82,8 +82,17 @@ def build(config: Path, machine: Machine) -> Installation:
         session=timedelta(hours=settings.session_hours),
         objectives=_objectives(settings),
         keep=KeepPolicy(**settings.keep.model_dump()),
+        own=_own(settings, root, place),
         settings_text=settings.model_dump_json(exclude={"repository": {"key_stores"}}).encode(),
     )
+
+
+def _control(path: Path) -> ControlDatabase:
+    try:
+        return ControlDatabase.open(f"sqlite:///{path}")
+    except ConfigError as e:
+        hint = "move the file away and run `tenure control rebuild`: approvals and holds come back from the repository"
+        raise ConfigError(f"{path}: {e}", hint=hint) from e
 
 
 class _Stores:
@@ -127,8 +136,10 @@ class _Stores:
         )
 
     def admit(self, pins: Pins, source: str) -> Writer:
-        """Admit a source's writer and keep its key file."""
+        """Admit a source's writer and keep its key file; callers made sure that one admitted before took no snapshot."""
         opened = self.open(pins, self.all_rights(pins))
+        if any(w.source == source and not w.removed for w in opened.state.writers.values()):
+            opened.remove(source, "its key file is missing and it took no snapshot")
         writer = opened.admit(source)
         keyfiles.keep_writer(self._place.keys, opened.id, writer, self._machine.clock.now())
         return writer
@@ -144,12 +155,12 @@ def open_store(url: str, root: Path, clock: Clock) -> ObjectStore:
     kind, _, rest = url.partition(":")
     if kind != "file" or not rest:
         raise ConfigError(f"{url!r} is no object store", hint="write file:FOLDER")
-    return FileStore(root / rest.removeprefix("//"), clock)
+    return FileStore(_folder(url, root), clock)
 
 
 def create_store(url: str, root: Path, clock: Clock) -> ObjectStore:
     """Make the folder of a ``file:`` store."""
-    return FileStore.create(root / url.partition(":")[2].removeprefix("//"), clock)
+    return FileStore.create(_folder(url, root), clock)
 
 
 def _place(settings: Settings, root: Path) -> Place:
@@ -161,6 +172,16 @@ def _place(settings: Settings, root: Path) -> Place:
         rules=root / settings.rules,
         scratch=root / settings.scratch if settings.scratch else state / "scratch",
     )
+
+
+def _own(settings: Settings, root: Path, place: Place) -> tuple[Path, ...]:
+    """Return every folder that belongs to the installation itself."""
+    urls = (settings.repository.object_store, *settings.repository.key_stores.values())
+    return (place.keys, place.state, place.rules, place.scratch, *(_folder(url, root) for url in urls))
+
+
+def _folder(url: str, root: Path) -> Path:
+    return root / url.partition(":")[2].removeprefix("//")
 
 
 def _sources(

@@ -1,6 +1,7 @@
 """init, snapshot, snapshots, show, restore."""
 
 import getpass
+import os
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -53,7 +54,8 @@ def snapshot(frame: Frame, sources: tuple[str, ...]) -> int:
     )
     for t in taken:
         for finding in t.findings:
-            frame.say(f"[yellow]{t.source}: {finding.reason}[/]: {finding.where!r}")
+            where = f": {os.fsdecode(finding.where)!r}" if finding.where else ""
+            frame.say(f"[yellow]{t.source}: {finding.reason}[/]{where.replace('[', r'\[')}")
         likely = sum(t.likely.values())
         if likely:
             frame.say(
@@ -123,8 +125,7 @@ def snapshots(
     remains = _told(recovery_key, repository, key_stores)
     state, sources = _listed(frame) if remains is None else _recovered_state(frame, remains)
     if source is not None and source not in sources and not state.snapshots_of(source):
-        known = ", ".join(sorted(sources)) or "none"
-        raise ConfigError(f"there is no source {source!r}", hint=f"configured are: {known}")
+        raise taking.unknown_source(source, sources)
     found = state.snapshots_of(source)
     rows = [
         [str(s.number), s.entry.source, _when(s.entry.taken_at), number(s.entry.rows), size(s.entry.plain)]

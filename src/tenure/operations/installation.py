@@ -66,7 +66,8 @@ class Installation:
 
     `open_writing` opens the repository with writers' keys only; `open_reading` with the reading key, and the purge
     key where this process has it; `where` names its stores without opening it, for what must work on a damaged one,
-    and `pins` whom this process trusts. `officer`: who is at the keyboard, as evidence names them.
+    and `pins` whom this process trusts. `own`: folders of the installation, where nothing may be restored to.
+    `officer`: who is at the keyboard, as evidence names them.
     """
 
     name: str
@@ -91,6 +92,7 @@ class Installation:
     keep: KeepPolicy = field(default_factory=KeepPolicy)
     one_person: bool = True
     settings_text: bytes = b"{}"
+    own: tuple[Path, ...] = ()
 
     def close(self) -> None:
         """Let go of threads and of the control database; what runs is waited for."""
@@ -112,7 +114,9 @@ class Installation:
             except BlockingIOError as e:
                 lock.seek(0)
                 holder = lock.read().strip() or "unknown"
-                raise LeasedError(f"another run is at work on this ({what}, process {holder})") from e
+                raise LeasedError(
+                    f"another run is at work on this ({what.replace('-', ' of ', 1)}, process {holder})"
+                ) from e
             lock.truncate(0)
             lock.write(str(os.getpid()))
             lock.flush()

@@ -108,6 +108,7 @@ def load(
             f"snapshot {restored.snapshot} has no data set {part.data_set!r}",
             hint=f"it has: {', '.join(reader.manifest.data_sets)}",
         )
+    _check_subject(reader, source, part)
     loader.begin(reader.structure(), target, installation.progress)
     loading = _Loading(installation, reader, source, loader, Unfinished.of(repository, reader))
     try:
@@ -120,6 +121,15 @@ def load(
     return restored
 
 
+def _check_subject(reader: SnapshotReader, source: Source, part: Part) -> None:
+    known = sorted({kind for d in source.data_sets.values() for kind in d.subjects})
+    if part.subject is not None and part.subject[0] not in known:
+        raise ConfigError(
+            f"snapshot {reader.snapshot.number} knows no kind of subject {part.subject[0]!r}",
+            hint=f"it knows: {', '.join(known)}" if known else "its catalogue names no subjects",
+        )
+
+
 def loader_for(source: Source) -> Loader:
     """Return the loader for a source as its snapshot describes it."""
     live = Path(source.path)
@@ -127,6 +137,11 @@ def loader_for(source: Source) -> Loader:
 
 
 def _check_target(installation: Installation, target: Path) -> None:
+    """Refuse a target that is there, or lies where something lives.
+
+    Raises:
+        ConfigError: It does.
+    """
     if target.exists() or target.is_symlink():
         raise ConfigError(f"{target} exists already", hint="name a place that does not exist yet")
     wanted = target.resolve()
@@ -136,6 +151,12 @@ def _check_target(installation: Installation, target: Path) -> None:
             raise ConfigError(
                 f"{target} is, or lies in, the live store of source {source.name!r}",
                 hint="restore to another place and move what you need from there",
+            )
+    for own in installation.own:
+        if own.resolve() in (wanted, *wanted.parents):
+            raise ConfigError(
+                f"{target} lies in {own.name}, a folder that belongs to Tenure itself",
+                hint="restore to another place",
             )
 
 
@@ -171,9 +192,9 @@ class _Loading:
         def batches() -> Iterator[RowBatch]:
             for batch in self._reader.rows(data_set, balance):
                 task.advance(len(batch))
-                kept = self._wanted(
-                    data_set, self._unfinished.filter(data_set, batch, layout.key_cells, balance)
-                )
+                left = self._unfinished.filter(data_set, batch, layout.key_cells, balance)
+                kept = self._wanted(data_set, left)
+                balance.records -= len(left) - len(kept)
                 restored.plain += len(kept.text)
                 if len(kept):
                     yield kept
@@ -202,7 +223,10 @@ class _Loading:
         batch: list[tuple[Cohort, RecordingMeta]] = []
         size = done = 0
         for cohort, meta in self._reader.recordings(data_set, balance):
-            if not self._wants(meta) or self._unfinished.takes(data_set, meta.recording.path, balance):
+            if self._unfinished.takes(data_set, meta.recording.path, balance):
+                continue
+            if not self._wants(meta):
+                balance.records -= 1
                 continue
             batch.append((cohort, meta))
             size += meta.recording.size

@@ -4,7 +4,8 @@ Sources of one run form a group: databases first, recordings after them, so no r
 that a forgetting overtook starts over; one whose counts do not add up is not committed.
 """
 
-from collections.abc import Sequence
+import difflib
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -19,6 +20,7 @@ from tenure.domain.catalogue import DataSetKind, SourceKind
 from tenure.domain.errors import (
     ConfigError,
     IncompleteSnapshotError,
+    KeyUnavailableError,
     LeasedError,
     OvertakenError,
     TenureError,
@@ -80,6 +82,16 @@ def take(installation: Installation, sources: Sequence[str] = ()) -> list[Taken]
     return taken
 
 
+def unknown_source(name: str, known: Iterable[str]) -> ConfigError:
+    """Return the error that no source has this name, with what was probably meant."""
+    names = sorted(known)
+    close = difflib.get_close_matches(name, names, n=1)
+    meant = f"; did you mean {close[0]!r}?" if close else ""
+    return ConfigError(
+        f"there is no source {name!r}{meant}", hint=f"configured are: {', '.join(names) or 'none'}"
+    )
+
+
 def _ordered(installation: Installation, sources: Sequence[str]) -> list[str]:
     known = installation.catalogue.sources
     if not known:
@@ -88,9 +100,7 @@ def _ordered(installation: Installation, sources: Sequence[str]) -> list[str]:
         )
     for name in sources:
         if name not in known:
-            raise ConfigError(
-                f"there is no source {name!r}", hint=f"configured are: {', '.join(sorted(known))}"
-            )
+            raise unknown_source(name, known)
     chosen = list(sources) or list(known)
     return sorted(chosen, key=lambda n: (known[n].kind not in DATABASES, n))
 
@@ -145,6 +155,13 @@ class _Run:
     def take(self) -> Taken:
         """Begin, read, write, commit."""
         if self._name not in self._repository.rights.writers:
+            # One without snapshots was admitted by a run that was killed before it wrote the key file: a new one will do.
+            mine = {w for w, s in self._repository.state.writers.items() if s.source == self._name and not s.removed}
+            if any(s.entry.writer.hex() in mine for s in self._repository.state.snapshots.values()):
+                raise KeyUnavailableError(
+                    f"source {self._name!r} has a writer, whose key file writer-{self._name}.key is missing",
+                    hint=f"put the file back into {self._in.place.keys}, then run the command again",
+                )
             self._in.admit(self._name)
             self._repository = self._in.open_writing()
         seconds = int(self._in.session.total_seconds())
@@ -184,7 +201,15 @@ class _Run:
         taken.number = session.commit(outcome)
         taken.chunks, taken.stored = before.stored_chunks, before.bytes_put
         caches.keep(taken.number)
+        self._look_back(session.begin.base, taken)
         return taken
+
+    def _look_back(self, base: int, taken: Taken) -> None:
+        """Report a source that is empty and was not: a disk that is not mounted looks so."""
+        before = self._repository.state.snapshots.get(base)
+        if before is not None and before.entry.rows and not taken.records:
+            reason = f"it is empty now; snapshot {base} has {before.entry.rows} records. Is its disk mounted?"
+            taken.findings.append(Finding(reason=reason, where=b""))
 
     def _data_set(self, session: Session, view: View, data_set: str, caches: RowCaches, taken: Taken) -> None:
         declared = self._source.data_sets.get(data_set)

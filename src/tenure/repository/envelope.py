@@ -26,12 +26,17 @@ _DOMAIN = b"tenure ledger entry\0"
 
 
 class Header(Wire, frozen=True, kw_only=True):
-    """What of an entry can be read without keys. `checkpoint`: number of the newest checkpoint before it, 0 for none."""
+    """What of an entry can be read without keys.
+
+    `checkpoint`: number of the newest checkpoint before it, 0 for none. `at`: the store's clock when it was made, in
+    seconds since the epoch; times that decide are read here, for the times of objects change when they are copied.
+    """
 
     repository: bytes
     number: int
     previous: bytes
     checkpoint: int
+    at: float
     salt: bytes
     signer: bytes
     clear: Clear = None
@@ -80,6 +85,7 @@ def make(
     number: int,
     previous: bytes,
     checkpoint: int,
+    at: float,
     ledger_secret: bytes,
     key: SigningKey,
     clear: Clear = None,
@@ -90,6 +96,7 @@ def make(
         number=number,
         previous=previous,
         checkpoint=checkpoint,
+        at=at,
         salt=random_bytes(16),
         signer=key.key_id,
         clear=clear,

@@ -28,6 +28,10 @@ CHECKPOINT_EVERY = 1_000
 """Entries between checkpoints (docs/format.md, "Ledger")."""
 
 
+CLAIM_TOLERANCE_S = 300.0
+"""How far ahead of its object's time a writer's entry may say it was made, in seconds: clocks differ a little."""
+
+
 class HeadMemory(Protocol):
     """Remembers, outside the repository, the last ledger entry this installation has seen."""
 
@@ -172,6 +176,7 @@ class Ledger:
                 number=state.number + 1,
                 previous=state.hash,
                 checkpoint=state.checkpoint,
+                at=max(state.at, self._store.now().timestamp()),
                 ledger_secret=self._trust.ledger_secret,
                 key=key,
                 clear=clear,
@@ -212,7 +217,7 @@ class Ledger:
         if isinstance(body, Checkpoint):
             self._state = wire.decode(body.state, State, what=f"checkpoint {number}")
             self._state.number, self._state.hash, self._state.checkpoint = number, entry.hash, number
-            self._state.at = max(self._state.at, self._store.stat(name).modified.timestamp())
+            self._state.at = max(self._state.at, entry.header.at)
 
     def _take(self, raw: bytes, info: ObjectInfo) -> None:
         number = self._state.number + 1
@@ -229,13 +234,25 @@ class Ledger:
                 f"ledger entry {number} is not the one that was seen here before: it was exchanged"
             )
         body, refusal = self._body(entry)
-        at = info.modified.timestamp()
+        # Never before the entry before it: whoever signs cannot claim an earlier time than is settled.
+        at = max(self._state.at, min(entry.header.at, self._latest(entry, info)))
         if body is None:
             self._state.refused[number] = refusal
         else:
             apply(self._state, body, entry.header.clear, number=number, at=at)
         self._state.number, self._state.hash = number, entry.hash
-        self._state.at = max(at, self._state.at)
+        self._state.at = at
+
+    def _latest(self, entry: Envelope, info: ObjectInfo) -> float:
+        """Return the latest time an entry may claim.
+
+        A stolen writer that claimed a time in the future would stop everybody whose clock is right, so a writer's
+        entry is of the time its object has at the latest; a copy of a repository only has later ones. The purge
+        key is believed: no store may move a hold or a forgetting by what it says of an object.
+        """
+        if entry.header.signer == self._trust.purge_key.key_id:
+            return entry.header.at
+        return info.modified.timestamp() + CLAIM_TOLERANCE_S
 
     def _body(self, entry: Envelope) -> tuple[Body | None, str]:
         """Return what an entry says, or None and why it counts for nothing.

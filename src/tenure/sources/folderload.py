@@ -1,7 +1,6 @@
 """Writes recordings and sidecars into a new folder, which gets its name when it is whole."""
 
 import os
-import secrets
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,6 +11,9 @@ from tenure.domain.errors import ConfigError, IncompleteSnapshotError, Integrity
 from tenure.domain.progress import Progress, ProgressTask
 from tenure.sources.base import Finding, Recording, RowBatch, RowLayout
 from tenure.sources.folderwalk import open_directory, parts_of
+from tenure.sources.scratch import claim_folder
+
+_ROOM = "free space there, check permissions, or name another place; nothing was left at the target"
 
 
 class FolderLoader:
@@ -45,11 +47,13 @@ class FolderLoader:
             raise ConfigError(
                 f"{target.name} exists already at the target", hint="restore to a path where nothing is"
             )
-        target.parent.mkdir(parents=True, exist_ok=True)
         self._target = target
-        self._temporary = target.with_name(f".{target.name}.restoring-{secrets.token_hex(6)}")
-        self._temporary.mkdir(mode=0o700)
-        self._root = os.open(self._temporary, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            claim = claim_folder(target.parent, f".{target.name}.restoring-")
+        except OSError as e:
+            raise SourceError(f"{target} cannot be made: {e.strerror}", hint=_ROOM) from e
+        self._temporary, self._root = claim.path, claim.fd
         self._bar = progress.begin("write recordings", total=None, unit="bytes")
 
     def rows(self, data_set: str, layout: RowLayout, batches: Iterator[RowBatch]) -> int:  # noqa: ARG002 - the port's names
@@ -101,7 +105,7 @@ class FolderLoader:
                 os.close(directory)
         except OSError as e:
             raise SourceError(
-                "a recording could not be written", hint="check space and permissions at the target"
+                f"a recording could not be written to {self._target}: {e.strerror}", hint=_ROOM
             ) from e
 
     def _fill(self, descriptor: int, file: Recording, pieces: Iterator[bytes | memoryview]) -> None:

@@ -8,7 +8,6 @@ is removed when the view is closed.
 import os
 import shutil
 import sqlite3
-import tempfile
 from collections.abc import Iterator
 from concurrent.futures import Executor
 from contextlib import closing
@@ -22,6 +21,7 @@ from tenure.domain.clock import Clock
 from tenure.domain.errors import ConfigError, IncompleteSnapshotError, SourceUnavailableError, TenureError
 from tenure.sources.base import Finding, Lookups, Recording, RecordingBatch, RowBatch, RowLayout
 from tenure.sources.rowtext import fact_plan
+from tenure.sources.scratch import Claim, claim_folder
 from tenure.sources.sqlitelive import SqliteLive
 from tenure.sources.sqliteload import SqliteLoader
 from tenure.sources.sqlitelookup import SqliteLookup
@@ -98,13 +98,13 @@ class SqliteSource:
         self._check_file(path)
         place = self._make_place()
         try:
-            journal_mode, taken_at = self._copy(path, place / "copy.db")
+            journal_mode, taken_at = self._copy(path, place.path / "copy.db")
             return SqliteView(self._source, place, taken_at, journal_mode, self._workers)
         except sqlite3.Error as e:
-            shutil.rmtree(place, ignore_errors=True)
+            _let_go(place)
             raise open_error(self._source.name, e) from None
         except BaseException:
-            shutil.rmtree(place, ignore_errors=True)
+            _let_go(place)
             raise
 
     def _check_file(self, path: Path) -> None:
@@ -117,10 +117,10 @@ class SqliteSource:
                 hint="check whether its application lost it; older snapshots are not touched and can be restored",
             )
 
-    def _make_place(self) -> Path:
+    def _make_place(self) -> Claim:
         try:
             self._scratch.mkdir(parents=True, exist_ok=True, mode=0o700)
-            return Path(tempfile.mkdtemp(prefix=_VIEW, dir=self._scratch))
+            return claim_folder(self._scratch, _VIEW)
         except OSError as e:
             raise SourceUnavailableError(
                 f"the scratch directory {self._scratch} cannot be used: {e.strerror}",
@@ -159,7 +159,7 @@ class SqliteView:
     """A private copy of a database; see `View`."""
 
     def __init__(
-        self, source: Source, place: Path, taken_at: datetime, journal_mode: str, workers: Executor | None
+        self, source: Source, place: Claim, taken_at: datetime, journal_mode: str, workers: Executor | None
     ) -> None:
         """Open the copy in directory `place`, which the view owns from now on.
 
@@ -169,7 +169,8 @@ class SqliteView:
         self.taken_at = taken_at
         self.findings: list[Finding] = []
         self._source, self._place, self._workers = source, place, workers
-        self._path = place / "copy.db"
+        self._closed = False
+        self._path = place.path / "copy.db"
         self._connection = connect(self._path, options="mode=rw")
         try:
             self._prepare(journal_mode)
@@ -282,4 +283,11 @@ class SqliteView:
     def close(self) -> None:
         """Let go of the copy and remove it; safe to call twice."""
         self._connection.close()
-        shutil.rmtree(self._place, ignore_errors=True)
+        if not self._closed:
+            self._closed = True
+            _let_go(self._place)
+
+
+def _let_go(place: Claim) -> None:
+    shutil.rmtree(place.path, ignore_errors=True)
+    place.release()

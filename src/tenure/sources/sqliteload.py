@@ -3,10 +3,8 @@
 # ruff: noqa: S608 - names go through `quoted`, values are parameters
 
 import os
-import secrets
 import sqlite3
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -14,19 +12,28 @@ from tenure.domain.errors import ConfigError, IntegrityError, SourceError
 from tenure.domain.progress import Progress, ProgressTask
 from tenure.sources.base import Finding, Recording, RowBatch, RowLayout
 from tenure.sources.rowtext import OddText, decode_columns
+from tenure.sources.scratch import Claim, claim_file, remove
 from tenure.sources.sqlitequery import parameter
 from tenure.sources.sqliteread import connect
 from tenure.sources.sqliteschema import SchemaObject, Structure, decode_structure, quoted
-
-_LEFTOVERS = ("", "-journal", "-wal", "-shm")
 
 
 def load_error(what: str, error: sqlite3.Error) -> SourceError:
     """Name what could not be restored; constraint messages name columns, never values."""
     detail = f": {error}" if isinstance(error, sqlite3.IntegrityError) else ""
+    if "full" in str(error) or "disk I/O" in str(error):
+        return unwritable(f"{what} could not be restored", "its disk is full or refuses to be written")
     if isinstance(error, sqlite3.OperationalError) and str(error).startswith("no such"):
         detail = f": {error}"
     return SourceError(f"{what} could not be restored{detail}", hint="nothing was left at the target")
+
+
+def unwritable(what: str, reason: str | None) -> SourceError:
+    """Say that the place of a target cannot be written to."""
+    return SourceError(
+        f"{what}: {reason or 'it cannot be written to'}",
+        hint="free space there, check permissions, or name another place; nothing was left at the target",
+    )
 
 
 def publish(temporary: Path, target: Path) -> None:
@@ -56,6 +63,7 @@ class SqliteLoader:
         self.findings: list[Finding] = []
         self._connection: sqlite3.Connection | None = None
         self._temporary: Path | None = None
+        self._claim: Claim | None = None
 
     def begin(self, structure: bytes, target: Path, progress: Progress) -> None:
         """Make the empty tables.
@@ -67,9 +75,12 @@ class SqliteLoader:
         self._refuse(target)
         self._structure: Structure = decode_structure(structure)
         self._target, self._progress = target, progress
-        target.parent.mkdir(parents=True, exist_ok=True)
-        self._temporary = target.with_name(f".{target.name}.restoring-{secrets.token_hex(6)}")
-        os.close(os.open(self._temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            self._claim = claim_file(target.parent, f".{target.name}.restoring-")
+        except OSError as e:
+            raise unwritable(f"{target} cannot be made", e.strerror) from e
+        self._temporary = self._claim.path
         self._connection = connect(self._temporary, options="mode=rw")
         try:
             self._make_tables(self._connection)
@@ -187,6 +198,7 @@ class SqliteLoader:
             self.abandon()
             raise
         self._temporary = None
+        self.abandon()
 
     def _finish(self, made: sqlite3.Connection) -> None:
         known = self._structure
@@ -243,10 +255,11 @@ class SqliteLoader:
             self._connection.close()
             self._connection = None
         if self._temporary is not None:
-            for suffix in _LEFTOVERS:
-                with suppress(FileNotFoundError):
-                    self._temporary.with_name(self._temporary.name + suffix).unlink()
+            remove(self._temporary)
             self._temporary = None
+        if self._claim is not None:
+            self._claim.release()
+            self._claim = None
 
 
 def _insert(connection: sqlite3.Connection, head: str, columns: Sequence[Sequence[Any]]) -> None:

@@ -14,6 +14,7 @@ from tenure.sources.rowtext import OddText
 from tenure.sources.sqliteschema import Table, has_null, quoted
 
 _DEEPEST = 8  # links followed in one reference; more is a circle
+_MOST_NAMED = 12  # tables or columns that a hint names
 ROW = "r0"
 """The alias of the data set's own table in every query."""
 
@@ -79,8 +80,10 @@ class Queries:
                 f"source {source.name!r}: every data set of a SQLite source needs a table of its own"
             )
         if missing := sorted(set(declared) - set(tables)):
+            there = ", ".join(sorted(tables)[:_MOST_NAMED]) or "none at all"
             raise SchemaDriftError(
-                f"source {source.name!r} has no table {missing[0]}, which the catalogue names"
+                f"source {source.name!r} has no table {missing[0]!r}, which the catalogue names",
+                hint=f"correct `sources.{source.name}` in tenure.yaml; tables there: {there}",
             )
         bare = {}
         for name, table in tables.items():
@@ -134,7 +137,11 @@ class Queries:
         named = {**declared.attributes, **declared.starting_points, **declared.subjects}
         if depth and reference in named:
             return self.expression(data_set, named[reference], alias, depth + 1)
-        raise SchemaDriftError(f"data set {data_set} has no column {reference}, which the catalogue names")
+        there = ", ".join(self._bare[data_set][1].stored[:_MOST_NAMED])
+        raise SchemaDriftError(
+            f"data set {data_set!r} has no column {reference!r}, which the catalogue names",
+            hint=f"correct `sources.{self._source.name}.data_sets.{data_set}` in tenure.yaml; columns there: {there}",
+        )
 
     def parent_columns(self, link: Link) -> tuple[str, ...]:
         """Return the columns of the parent that a link's references stand for."""

@@ -213,9 +213,9 @@ class TableReader:
             IncompleteSnapshotError: The copy could not be read, or a worker died.
         """
         with readable(self._job.table):
-            yield from self._read(executor)
+            yield from self._ranges(executor)
 
-    def _read(self, executor: Executor | None) -> Iterator[RowBatch]:
+    def _ranges(self, executor: Executor | None) -> Iterator[RowBatch]:
         if executor is None:
             for job in self._jobs():
                 yield from self._whole(job, read_range(job), read_range)

@@ -5,8 +5,8 @@ from datetime import date
 from pathlib import Path
 
 import pytest
-from support.retention import CANARY, Centre, found
 
+from support.retention import CANARY, Centre, found
 from tenure.control.requests import Requests, RequestState
 from tenure.domain.errors import ConfigError, NotApprovedError
 from tenure.evidence.certificate import Certificate, verify_certificate

@@ -4,8 +4,8 @@ from datetime import date
 from pathlib import Path
 
 import pytest
-from support.retention import CARDS, CUSTOMERS, DUE, NOTES, RULES, Centre, found
 
+from support.retention import CARDS, CUSTOMERS, DUE, NOTES, RULES, Centre, found
 from tenure.control.plans import Plans
 from tenure.domain.errors import BrakePulledError, NotApprovedError, RuleError, StalePlanError
 from tenure.evidence.certificate import verify_certificate

@@ -110,6 +110,7 @@ def test_a_body_that_does_not_open_under_a_writers_signature_is_passed_over() ->
     raw = envelope.make(
         Void(session=bytes(16), writer=house.writers["crm"].secrets.writer, reason=""),
         repository=house.id, number=state.number + 1, previous=state.hash, checkpoint=0,
+        at=0.0,
         ledger_secret=random_bytes(32), key=house.writers["crm"].key,
     )  # fmt: skip
     house.objects.put(names.ledger_entry(state.number + 1), raw)
@@ -143,6 +144,7 @@ def test_a_stolen_writer_cannot_name_another_checkpoint_than_the_purge_keys() ->
         raw = envelope.make(
             Void(session=bytes(16), writer=writer.secrets.writer, reason=""),
             repository=house.id, number=state.number + 1, previous=state.hash, checkpoint=pointer,
+            at=0.0,
             ledger_secret=writer.ledger_secret, key=writer.key,
         )  # fmt: skip
         house.objects.put(names.ledger_entry(state.number + 1), raw)
