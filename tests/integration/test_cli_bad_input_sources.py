@@ -21,7 +21,7 @@ def _refused(centre: Site, source: str, code: int, *says: str) -> None:
 def test_a_database_that_is_missing(tmp_path: Path) -> None:
     centre = site(tmp_path)
     centre.crm.unlink()
-    _refused(centre, "crm", 71, r"source 'crm'.*crm\.sqlite", "check the (path|source)")
+    _refused(centre, "crm", 71, r"source 'crm'.*crm\.sqlite", "check `path`")
 
 
 def test_a_database_that_is_a_folder(tmp_path: Path) -> None:

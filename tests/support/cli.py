@@ -315,5 +315,6 @@ def _server() -> subprocess.Popen[str]:
 def _until(condition: Any) -> None:
     deadline = time.monotonic() + LIMIT_S
     while not condition():
+        assert _server().poll() is None, f"the warm process died: {(_scratch() / 'server.log').read_text()}"
         assert time.monotonic() < deadline, "the command did not end in time"
         time.sleep(0.003)

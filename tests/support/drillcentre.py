@@ -83,7 +83,9 @@ def left_in_scratch(centre: Centre) -> list[Path]:
 
 
 @contextmanager
-def grounded(centre: Centre, scratch: Path, source: str = "crm", number: int | None = None) -> Iterator[Ground]:
+def grounded(
+    centre: Centre, scratch: Path, source: str = "crm", number: int | None = None
+) -> Iterator[Ground]:
     """Restore a snapshot and yield what checks look at; the restored place may be broken before they do."""
     scratch.mkdir(parents=True, exist_ok=True)
     with centre.open() as installation:

@@ -236,9 +236,9 @@ class Centre:
         return Centre(folder, FixedClock(self.clock.now()))
 
 
-def found(folder: Path, *, rules: dict[str, str] | None = None) -> Centre:
+def found(folder: Path, *, rules: dict[str, str] | None = None, at: datetime | None = None) -> Centre:
     """Make the centre, not snapshotted yet."""
-    centre = Centre(folder)
+    centre = Centre(folder, FixedClock(at)) if at else Centre(folder)
     init(folder, clock=centre.clock, name="test", officer="olivia", sources=SOURCES)
     centre.write_rules(rules or RULES)
     with closing(sqlite3.connect(folder / "crm.sqlite")) as live:

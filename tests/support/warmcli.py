@@ -75,7 +75,7 @@ def serve() -> None:
     for names in main.MODULES:
         try:
             importlib.import_module(f"tenure.cli.{names}")
-        except ImportError:
+        except (ImportError, SyntaxError):
             continue  # it is told where its command is run
     prefilter.scan(b"warm\n", np.array([0, 5], np.int64))  # compiles its patterns, which takes half a second
     local_time(np.zeros(1, np.int64), "UTC")

@@ -96,10 +96,14 @@ def init(folder: Path, *, clock: Clock, name: str, officer: str, sources: str = 
     for taken in (config, folder / "repository", folder / "keys"):
         if taken.exists():
             raise ConfigError(f"{taken} is there already: nothing was changed", hint="choose an empty folder")
-    folder.mkdir(parents=True, exist_ok=True)
     keys, state = folder / "keys", folder / "state"
-    keys.mkdir(mode=0o700)
-    state.mkdir(mode=0o700, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        keys.mkdir(mode=0o700)
+        state.mkdir(mode=0o700, exist_ok=True)
+    except OSError as e:
+        hint = "choose a folder that you may write to, with room"
+        raise ConfigError(f"{folder} cannot be made into an installation: {e.strerror}", hint=hint) from e
     secrets = _Secrets(SigningKey.generate(), RecipientPrivate.generate(), RecipientPrivate.generate())
     marker, _ = repository.create(_place(folder, clock), _founding(secrets, clock))
     recovery = _keep_keys(keys, marker.repository_id, secrets, clock)

@@ -81,7 +81,7 @@ class SourceSettings(_Strict):
     def _is_a_zone(cls, name: str) -> str:
         try:
             ZoneInfo(name)
-        except (OSError, ValueError):
+        except (OSError, ValueError, KeyError):
             known = available_timezones()
             raise ValueError(f"{name!r} is no time zone{_near(name, known)}") from None
         return name

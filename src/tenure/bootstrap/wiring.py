@@ -91,7 +91,9 @@ def _control(path: Path) -> ControlDatabase:
     try:
         return ControlDatabase.open(f"sqlite:///{path}")
     except ConfigError as e:
-        hint = "move the file away and run `tenure control rebuild`: approvals and holds come back from the repository"
+        hint = f"check who owns {path.parent}, and that its disk is not full or read-only"
+        if "not a database" in str(e):
+            hint = "move the file away and run `tenure control rebuild`: it comes back from the repository"
         raise ConfigError(f"{path}: {e}", hint=hint) from e
 
 

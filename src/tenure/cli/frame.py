@@ -200,7 +200,7 @@ def _run(frame: Frame, work: Callable[[], int | None]) -> int:
     except TenureError as e:
         _tell(frame, e)
         return e.exit_code
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, click.Abort):
         frame.err.print(
             "cancelled; nothing that was committed is lost, run the command again to finish it",
             soft_wrap=True,

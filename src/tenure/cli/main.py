@@ -1,11 +1,15 @@
 """The `tenure` command: one group. A command's module is loaded when it is called, so that none waits for the others."""
 
 import importlib
+import sys
 from collections.abc import Mapping
 
 import click
 
 import tenure
+
+CANCELLED = 130
+"""Exit code of a command that was cancelled before it began (128 + SIGINT, as shells count)."""
 
 MODULES: Mapping[str, tuple[str, ...]] = {
     "snapshots": ("init", "snapshot", "snapshots", "show", "restore"),
@@ -43,5 +47,12 @@ def cli() -> None:
 
 
 def run() -> None:
-    """Run the command line."""
-    cli(prog_name="tenure")
+    """Run the command line. Click on its own ends a cancelled command with 1, which stands for a bug here."""
+    try:
+        sys.exit(cli.main(prog_name="tenure", standalone_mode=False))
+    except click.ClickException as e:
+        e.show()
+        sys.exit(e.exit_code)
+    except click.Abort:
+        click.echo("cancelled; nothing was changed", err=True)
+        sys.exit(CANCELLED)

@@ -2,7 +2,7 @@
 
 import getpass
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -23,7 +23,7 @@ from tenure.repository.state import State
 @common
 def init(frame: Frame, folder: Path) -> int:
     """Make keys, a repository, a commented tenure.yaml and starter rules in FOLDER (default: here)."""
-    made = make(folder, clock=frame.clock, name=folder.absolute().name or "tenure", officer=getpass.getuser())
+    made = make(folder, clock=frame.clock, name=folder.absolute().name or "tenure", officer=_user())
     frame.say(
         f"Made [bold]{made.config}[/], a repository, two key stores, keys, and {made.rules} starter rules."
     )
@@ -34,6 +34,13 @@ def init(frame: Frame, folder: Path) -> int:
     frame.say(f"Next: name a source in {made.config}, then run [bold]tenure snapshot[/].")
     frame.document({"config": made.config, "recovery_key": made.recovery, "rules": made.rules})
     return 0
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a container's user without a name
+        return "operator"
 
 
 @click.command()
@@ -55,7 +62,7 @@ def snapshot(frame: Frame, sources: tuple[str, ...]) -> int:
     for t in taken:
         for finding in t.findings:
             where = f": {os.fsdecode(finding.where)!r}" if finding.where else ""
-            frame.say(f"[yellow]{t.source}: {finding.reason}[/]{where.replace('[', r'\[')}")
+            frame.say(f"[yellow]{t.source}: {finding.reason}[/]" + where.replace("[", r"\["))
         likely = sum(t.likely.values())
         if likely:
             frame.say(
@@ -225,11 +232,13 @@ def restore(
     remains = _told(recovery_key, repository, key_stores)
     if remains is None:
         with frame.installation() as installation:
-            chosen = _number(installation.open_writing().state, snapshot)
+            state = installation.open_writing().state
+            chosen = _number(state, snapshot, installation.catalogue.sources)
             done = restoring.restore(installation, chosen, target, part)
     else:
         with frame.machine() as machine, recovered(remains, machine) as opened:
-            chosen = _number(opened.repository.state, snapshot)
+            state = opened.repository.state
+            chosen = _number(state, snapshot, {w.source for w in state.writers.values()})
             done = opened.restore(chosen, target, part)
     _tell_restored(frame, done)
     return 0
@@ -251,18 +260,20 @@ def _tell_restored(frame: Frame, done: Restored) -> None:
             "bytes": done.plain,
             "forgotten": done.forgotten,
             "data_sets": {
-                n: {"records": b.records, "forgotten": b.forgotten} for n, b in done.balances.items()
+                n: {"records": done.records_of(n), "forgotten": b.forgotten} for n, b in done.balances.items()
             },
         }
     )
 
 
-def _number(state: State, word: str) -> int:
+def _number(state: State, word: str, sources: Collection[str]) -> int:
     if word.isdecimal():
         return int(word)
     found = state.snapshots_of(word)
+    if not found and word not in sources:
+        raise taking.unknown_source(word, sources)
     if not found:
-        raise ConfigError(f"there is no snapshot of {word!r}", hint="`tenure snapshots` lists them")
+        raise ConfigError(f"there is no snapshot of {word!r}", hint=f"take one with `tenure snapshot {word}`")
     return int(found[-1].number)
 
 

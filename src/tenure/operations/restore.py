@@ -11,7 +11,7 @@ import numpy as np
 
 from tenure.domain.catalogue import Source
 from tenure.domain.errors import ConfigError, TenureError
-from tenure.domain.progress import Progress
+from tenure.domain.progress import Progress, SilentProgress
 from tenure.operations.installation import Installation
 from tenure.operations.unfinished import Unfinished
 from tenure.repository import rows
@@ -54,17 +54,25 @@ class Part:
 
 @dataclass(slots=True, kw_only=True)
 class Restored:
-    """What a restore brought back. `balances`: by data set, what was read and what was forgotten."""
+    """What a restore brought back.
+
+    `balances`: by data set, what was read and what was forgotten; `passed_over`: how many records of it nobody asked for.
+    """
 
     snapshot: int
     target: Path
     balances: dict[str, Balance] = field(default_factory=dict)
+    passed_over: dict[str, int] = field(default_factory=dict)
     plain: int = 0
 
     @property
     def records(self) -> int:
         """Return how many records came back."""
-        return sum(b.records for b in self.balances.values())
+        return sum(map(self.records_of, self.balances))
+
+    def records_of(self, data_set: str) -> int:
+        """Return how many records of a data set came back."""
+        return self.balances[data_set].records - self.passed_over[data_set]
 
     @property
     def forgotten(self) -> int:
@@ -109,7 +117,8 @@ def load(
             hint=f"it has: {', '.join(reader.manifest.data_sets)}",
         )
     _check_subject(reader, source, part)
-    loader.begin(reader.structure(), target, installation.progress)
+    # One bar a data set is enough: the loader's own would say the same a second time.
+    loader.begin(reader.structure(), target, SilentProgress())
     loading = _Loading(installation, reader, source, loader, Unfinished.of(repository, reader))
     try:
         for name in names:
@@ -182,9 +191,10 @@ class _Loading:
         """Load what is wanted of a data set, less what an unfinished forgetting takes out."""
         self._part = part
         balance = restored.balances[data_set] = Balance()
+        restored.passed_over[data_set] = 0
         line = self._reader.manifest.data_sets[data_set]
         if line.kind == "recordings":
-            restored.plain += self._recordings(data_set, balance, line.plain)
+            restored.plain += self._recordings(data_set, restored, line.plain)
             return
         layout = self._reader.layout(data_set)
         task = self._in.progress.begin(f"Restoring {data_set}", total=line.records, unit="rows")
@@ -194,7 +204,7 @@ class _Loading:
                 task.advance(len(batch))
                 left = self._unfinished.filter(data_set, batch, layout.key_cells, balance)
                 kept = self._wanted(data_set, left)
-                balance.records -= len(left) - len(kept)
+                restored.passed_over[data_set] += len(left) - len(kept)
                 restored.plain += len(kept.text)
                 if len(kept):
                     yield kept
@@ -218,7 +228,8 @@ class _Loading:
             batch = rows.take(batch, np.array([v == value for v in column.to_pylist()], bool))
         return batch
 
-    def _recordings(self, data_set: str, balance: Balance, total: int) -> int:
+    def _recordings(self, data_set: str, restored: Restored, total: int) -> int:
+        balance = restored.balances[data_set]
         task = self._in.progress.begin(f"Restoring {data_set}", total=total, unit="bytes")
         batch: list[tuple[Cohort, RecordingMeta]] = []
         size = done = 0
@@ -226,7 +237,7 @@ class _Loading:
             if self._unfinished.takes(data_set, meta.recording.path, balance):
                 continue
             if not self._wants(meta):
-                balance.records -= 1
+                restored.passed_over[data_set] += 1
                 continue
             batch.append((cohort, meta))
             size += meta.recording.size

@@ -93,8 +93,12 @@ def test_a_value_of_another_type_fails_the_content(ground: Ground) -> None:
 
 
 def test_two_rows_that_changed_places_fail_the_content(ground: Ground) -> None:
-    change(ground, "UPDATE notes SET id = 9999 WHERE id = 100", "UPDATE notes SET id = 100 WHERE id = 101",
-           "UPDATE notes SET id = 101 WHERE id = 9999")
+    change(
+        ground,
+        "UPDATE notes SET id = 9999 WHERE id = 100",
+        "UPDATE notes SET id = 100 WHERE id = 101",
+        "UPDATE notes SET id = 101 WHERE id = 9999",
+    )
     assert failing(ground) == {"content"}
 
 
@@ -172,7 +176,9 @@ def test_a_forgetting_that_the_ledger_does_not_know_fails_the_counts(ground: Gro
     assert result.note == "notes: the ledger does not explain all that is said to be forgotten"
 
 
-def test_a_live_record_that_differs_although_nothing_changed_since_fails(centre: Centre, ground: Ground) -> None:
+def test_a_live_record_that_differs_although_nothing_changed_since_fails(
+    centre: Centre, ground: Ground
+) -> None:
     assert live_twins(ground, 3).outcome is PASSED
     change(ground, "UPDATE customers SET name = 'somebody else' WHERE id = 4")
     result = live_twins(ground, 3)
@@ -222,7 +228,11 @@ def test_a_live_store_that_is_away_is_said_and_fails_nothing(centre: Centre, gro
 
 def media_checks(ground: Ground) -> dict[str, CheckResult]:
     seen, played = drillrecordings.read_back_recordings(ground)
-    found = [drillchecks.counts(ground, seen), *drillrecordings.recording_checks(played), *drillchecks.summed(ground, seen)]
+    found = [
+        drillchecks.counts(ground, seen),
+        *drillrecordings.recording_checks(played),
+        *drillchecks.summed(ground, seen),
+    ]
     return {c.name: c for c in found}
 
 
@@ -249,10 +259,15 @@ def test_a_lost_recording_fails_the_counts(media: Ground) -> None:
 def test_a_recording_cut_short_fails_content_and_playing(media: Ground) -> None:
     file = media.target / "2023/01/a-first.wav"
     file.write_bytes(file.read_bytes()[:-500])
-    assert {n for n, c in media_checks(media).items() if c.outcome is FAILED} == {"content", "recordings play"}
+    assert {n for n, c in media_checks(media).items() if c.outcome is FAILED} == {
+        "content",
+        "recordings play",
+    }
 
 
-def test_a_live_recording_that_differs_at_the_same_time_of_change_fails(centre: Centre, media: Ground) -> None:
+def test_a_live_recording_that_differs_at_the_same_time_of_change_fails(
+    centre: Centre, media: Ground
+) -> None:
     live = centre.folder / "recordings" / "2023/01/a-first.wav"
     when = live.stat()
     live.write_bytes(tone(seconds=1.5))
@@ -263,7 +278,9 @@ def test_a_live_recording_that_differs_at_the_same_time_of_change_fails(centre: 
 
 
 def meta_of(sidecar: bytes | None) -> RecordingMeta:
-    return RecordingMeta(recording=Recording(path=b"x", size=0, mtime_ns=0, mode=0, sidecar=sidecar), chunks=())
+    return RecordingMeta(
+        recording=Recording(path=b"x", size=0, mtime_ns=0, mode=0, sidecar=sidecar), chunks=()
+    )
 
 
 @pytest.mark.parametrize(
@@ -274,7 +291,10 @@ def meta_of(sidecar: bytes | None) -> RecordingMeta:
         (b"RIFF\x10\0\0\0WAVE", "do not decode"),
         (b"RIFF" + bytes(100), "do not decode"),
         (tone()[:44], "end before their header says"),
-        (tone().replace(b"\x01\0\x01\0", b"\x07\0\x01\0", 1), ""),  # G.711 mu-law: whole as far as its header tells
+        (
+            tone().replace(b"\x01\0\x01\0", b"\x07\0\x01\0", 1),
+            "",
+        ),  # G.711 mu-law: whole as far as its header tells
         (tone().replace(b"\x01\0\x01\0", b"\x07\0\x01\0", 1)[:-9], "end before their header says"),
     ],
 )

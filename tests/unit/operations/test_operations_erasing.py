@@ -70,7 +70,12 @@ def test_one_person_is_erased_everywhere_and_nobody_else(centre: Centre, tmp_pat
     assert CANARY.encode() in everything_that_opens(centre)
     done = erased(centre)
     assert done.done is not None
-    gone = {"customers": {1}, "cases": {10}, "notes": {100, 101}, "recordings": {FIRST, SECOND}}
+    gone: dict[str, set[object]] = {
+        "customers": {1},
+        "cases": {10},
+        "notes": {100, 101},
+        "recordings": {FIRST, SECOND},
+    }
     left = {name: ids - gone[name] for name, ids in before.items()}
     assert centre.ids() == left
     for name, numbers in (("first", first), ("second", second)):

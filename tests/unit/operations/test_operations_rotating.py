@@ -6,7 +6,7 @@ import pytest
 
 from support.retention import Centre, found
 from tenure.bootstrap.recovering import Remains, recovered
-from tenure.bootstrap.wiring import Machine
+from tenure.bootstrap.wiring import Machine, build
 from tenure.crypto.hpke import RecipientPrivate
 from tenure.domain.errors import (
     ConfigError,
@@ -111,7 +111,9 @@ def test_a_rotation_says_what_it_proved(centre: Centre) -> None:
     assert entry.details["destroyed"] == ["epoch-1.key", "recovery.key"]
 
 
-@pytest.mark.parametrize("step", ["open_epoch", "reseal", "close_old_epochs", "proven", "_destroy_old", "_attest"])
+@pytest.mark.parametrize(
+    "step", ["open_epoch", "reseal", "close_old_epochs", "proven", "_destroy_old", "_attest"]
+)
 def test_a_rotation_that_was_cut_short_goes_on_where_it_stopped(
     centre: Centre, monkeypatch: pytest.MonkeyPatch, step: str
 ) -> None:
@@ -158,12 +160,20 @@ def test_two_rotations_do_not_run_at_once(centre: Centre) -> None:
 
 
 def test_new_key_files_can_be_protected(centre: Centre) -> None:
-    rotated(centre, Secrecy(protect=b"correct horse"))
+    def ask() -> bytes:
+        return b"correct horse"
+
+    machine = Machine(clock=centre.clock, progress=SilentProgress(), passphrase=ask, cpus=1)
+    installation = build(centre.folder / "tenure.yaml", machine)
+    try:
+        assert rotate(installation, Secrecy(ask=ask, protect=ask())).recovery_proven
+    finally:
+        installation.close()
     keys = centre.folder / "keys"
     for name in ("epoch-2.key", "recovery-2.key"):
         with pytest.raises(KeyUnavailableError):
             read_key_file(keys / name, passphrase=None)
-        assert read_key_file(keys / name, passphrase=lambda: b"correct horse").kind in {KeyKind.READER, KeyKind.RECOVERY}
+        assert read_key_file(keys / name, passphrase=ask).kind in {KeyKind.READER, KeyKind.RECOVERY}
 
 
 def test_the_recovery_key_is_proven_and_the_proof_stands_in_evidence(centre: Centre) -> None:
@@ -209,7 +219,9 @@ def test_the_state_of_keys_tells_what_is_here(centre: Centre) -> None:
     assert found_keys.old_pages == 0
 
 
-def test_repository_key_store_and_recovery_key_alone_bring_everything_back(centre: Centre, tmp_path: Path) -> None:
+def test_repository_key_store_and_recovery_key_alone_bring_everything_back(
+    centre: Centre, tmp_path: Path
+) -> None:
     key = tmp_path / "recovery.key"
     (centre.folder / "keys" / "recovery.key").rename(key)
     for lost in ("keys", "state", "tenure.yaml"):
@@ -225,7 +237,9 @@ def test_repository_key_store_and_recovery_key_alone_bring_everything_back(centr
 
 
 def test_a_part_comes_back_with_the_recovery_key_too(centre: Centre, tmp_path: Path) -> None:
-    with recovered(remains(centre, centre.folder / "keys" / "recovery.key"), strange_machine(centre)) as opened:
+    with recovered(
+        remains(centre, centre.folder / "keys" / "recovery.key"), strange_machine(centre)
+    ) as opened:
         number = opened.repository.state.snapshots_of("crm")[0].number
         done = opened.restore(number, tmp_path / "part", Part(data_set="notes"))
         with pytest.raises(ConfigError, match="exists already"):
@@ -238,8 +252,11 @@ def test_a_recovery_key_from_before_a_rotation_recovers_nothing(centre: Centre, 
     key.write_bytes((centre.folder / "keys" / "recovery.key").read_bytes())
     key.chmod(0o600)
     rotated(centre)
-    with pytest.raises(KeyMismatchError), recovered(remains(centre, key), strange_machine(centre)):
-        pass
+    with recovered(remains(centre, key), strange_machine(centre)) as opened:
+        for snapshot in opened.repository.state.snapshots_of(None):
+            with pytest.raises(KeyMismatchError):
+                opened.restore(snapshot.number, tmp_path / "nothing")
+    assert not (tmp_path / "nothing").exists()
     new = centre.folder / "keys" / "recovery-2.key"
     with recovered(remains(centre, new), strange_machine(centre)) as opened:
         assert len(opened.repository.state.snapshots) == 2
@@ -249,5 +266,3 @@ def test_recovery_without_a_key_store_is_refused(centre: Centre) -> None:
     without = Remains(key=centre.folder / "keys" / "recovery.key", repository="file:x", key_stores=())
     with pytest.raises(ConfigError, match="no key store"), recovered(without, strange_machine(centre)):
         pass
-
-

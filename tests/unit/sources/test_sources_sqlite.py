@@ -265,7 +265,7 @@ def test_what_cannot_be_read_is_named(tmp_path: Path) -> None:
     (tmp_path / "no.db").write_bytes(b"this is no database at all" * 99)
     with pytest.raises(SourceUnavailableError, match="no file"):
         adapter(tmp_path / "missing.db").begin()
-    with pytest.raises(ConfigError, match="not a readable SQLite"):
+    with pytest.raises(ConfigError, match="no SQLite database"):
         adapter(tmp_path / "no.db").begin()
     with pytest.raises(SchemaDriftError, match="no table u"):
         adapter(path, table("u")).begin()
