@@ -17,7 +17,7 @@ from benchmarks.tenure import Tenure
 
 # Least ratio that is promised for each measure.
 TARGETS = {
-    "recordings-first": 3.0,
+    "recordings-first": 4.0,
     "recordings-unchanged": 1.0,
     "recordings-restore": 1.0,
     "sqlite-first": 1.0,

@@ -53,7 +53,9 @@ def test_a_full_repository(tmp_path: Path) -> None:
     _grow(centre)
     before = centre.numbers("calls")
     with _small_disk(centre.root / "repository") as options:
-        centre.run("snapshot", "calls", **options).refused(20, "repository (is full|takes no file)", "free space")
+        centre.run("snapshot", "calls", **options).refused(
+            20, "repository (is full|takes no file)", "free space"
+        )
         assert centre.numbers("calls") == before
         centre.still_restores()
     centre.run("snapshot", "calls").worked()
@@ -113,7 +115,9 @@ def test_a_full_disk_at_the_target_of_a_restore(tmp_path: Path) -> None:
         for source in ("crm", "calls"):
             target = f"there/{source}"
             done = centre.run("restore", source, "--to", target, **options)
-            done.refused(70, "(disk is full|No space|too large|refuses)", "free space there", "nothing was left")
+            done.refused(
+                70, "(disk is full|No space|too large|refuses)", "free space there", "nothing was left"
+            )
             assert list((centre.root / "there").iterdir()) == [], str(done)
     centre.still_restores()
 
@@ -122,7 +126,9 @@ def _bound(centre: Site, folder: Path, *args: str) -> Done:
     """Run a command that may not write to a folder, whoever runs it."""
     folders = [folder, *(p for p in folder.rglob("*") if p.is_dir())]
     modes = {p: p.stat().st_mode for p in folders}
-    drop = ["setpriv", "--bounding-set=-dac_override", "--inh-caps=-dac_override"] if os.geteuid() == 0 else []
+    drop = (
+        ["setpriv", "--bounding-set=-dac_override", "--inh-caps=-dac_override"] if os.geteuid() == 0 else []
+    )
     try:
         for path in folders:
             path.chmod(0o500)
@@ -137,7 +143,9 @@ def test_a_store_that_may_only_be_read(tmp_path: Path, name: str) -> None:
     centre = site(tmp_path)
     _grow(centre)
     before = centre.numbers("calls")
-    _bound(centre, centre.root / name, "snapshot", "calls").refused(23, rf"Permission denied at .*{name}", "who owns")
+    _bound(centre, centre.root / name, "snapshot", "calls").refused(
+        23, rf"Permission denied at .*{name}", "who owns"
+    )
     assert centre.numbers("calls") == before
     centre.run("snapshot", "calls").worked()
     centre.still_whole()

@@ -131,7 +131,9 @@ def test_with_json_the_refusal_is_one_document(tmp_path: Path) -> None:
     assert document["next"]
 
 
-def test_a_source_whose_first_run_was_killed_before_it_wrote_its_key_gets_a_new_writer(tmp_path: Path) -> None:
+def test_a_source_whose_first_run_was_killed_before_it_wrote_its_key_gets_a_new_writer(
+    tmp_path: Path,
+) -> None:
     centre = site(tmp_path)
     centre.configure(("  calls:", "  fresh:\n    kind: folder\n    path: fresh\n  calls:"))
     centre.run("snapshot", "fresh").refused(71, "source 'fresh'")  # admitted by now, and without a snapshot

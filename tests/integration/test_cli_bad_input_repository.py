@@ -84,7 +84,9 @@ def test_a_key_page_damaged_in_both_key_stores_is_named_with_what_each_has(tmp_p
 def test_a_damaged_manifest_is_named_with_its_snapshot(tmp_path: Path, how: str) -> None:
     centre = site(tmp_path)
     number = centre.numbers("crm")[0]
-    manifest = min(centre.objects("repository", "snapshots"), key=lambda p: p.name)  # the first that was taken
+    manifest = min(
+        centre.objects("repository", "snapshots"), key=lambda p: p.name
+    )  # the first that was taken
     mend = _damage(manifest, how)
     for command in (["show", str(number)], ["restore", str(number), "--to", "out"]):
         done = centre.run(*command)
@@ -99,7 +101,9 @@ def test_a_damaged_manifest_is_named_with_its_snapshot(tmp_path: Path, how: str)
 
 @hows
 @pytest.mark.parametrize("place", [0, 3, -1])
-def test_a_damaged_ledger_entry_stops_everything_until_it_is_back(tmp_path: Path, how: str, place: int) -> None:
+def test_a_damaged_ledger_entry_stops_everything_until_it_is_back(
+    tmp_path: Path, how: str, place: int
+) -> None:
     centre = site(tmp_path)
     entry = sorted(centre.objects("repository", "ledger"), key=lambda p: p.name)[place]
     mend = _damage(entry, how)
@@ -172,7 +176,9 @@ def test_a_clock_that_went_backwards_is_noticed_before_anything_is_written(tmp_p
     centre = site(tmp_path)
     before = {p: p.stat().st_mtime_ns for p in (centre.root / "repository").rglob("*") if p.is_file()}
     for command in (["snapshot"], ["restore", "crm", "--to", "out"], ["snapshots"]):
-        centre.run(*command, shift=-86_400).refused(43, r"clock is 86\d\d\d seconds behind", "correct the clock")
+        centre.run(*command, shift=-86_400).refused(
+            43, r"clock is 86\d\d\d seconds behind", "correct the clock"
+        )
     assert before == {p: p.stat().st_mtime_ns for p in (centre.root / "repository").rglob("*") if p.is_file()}
     centre.run("snapshot", shift=-60).worked()  # what time services correct every day
     centre.still_whole()

@@ -33,7 +33,11 @@ MISTAKES = {
         10,
         r"'customer', which is no data set; did you mean 'customers'",
     ),
-    "a source's name that is a path": (("  crm:", "  ../crm:"), 10, r"'\.\./crm' cannot be the name of a source"),
+    "a source's name that is a path": (
+        ("  crm:", "  ../crm:"),
+        10,
+        r"'\.\./crm' cannot be the name of a source",
+    ),
     "future version": (("version: 1", "version: 7"), 10, r"version: .*1"),
 }
 

@@ -45,7 +45,11 @@ def _change(centre: Site, step: int) -> None:
 
 def _left(centre: Site) -> list[str]:
     """Return what is left that holds live data in the clear, and reports of bugs."""
-    places = (centre.root / "state" / "scratch").glob("*"), centre.root.glob(".*restoring*"), centre.root.glob("tenure-error*")
+    places = (
+        (centre.root / "state" / "scratch").glob("*"),
+        centre.root.glob(".*restoring*"),
+        centre.root.glob("tenure-error*"),
+    )
     return [p.name for place in places for p in place]
 
 
@@ -121,7 +125,9 @@ def test_of_two_snapshots_of_one_source_at_once_one_is_told_to_wait(tmp_path: Pa
         first = centre.start("snapshot", "crm")
         _until_locked(centre, first)
         second = centre.run("snapshot", "crm", "--json").refused(
-            52, rf"another run is at work on this \(snapshot of crm, process {first.pid}\)", "wait for the other run"
+            52,
+            rf"another run is at work on this \(snapshot of crm, process {first.pid}\)",
+            "wait for the other run",
         )
         assert second.document["exit_code"] == 52
         writer.execute("ROLLBACK")

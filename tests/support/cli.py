@@ -108,7 +108,7 @@ class Job:
     @property
     def pid(self) -> int:
         """Return its process."""
-        _until(lambda: (self.folder / "pid").exists())
+        _until((self.folder / "pid").exists)
         return int((self.folder / "pid").read_text())
 
     def signal(self, number: signal.Signals) -> None:

@@ -50,7 +50,7 @@ def _run(request: dict[str, Any], job: Path) -> None:
         main.run()
     except SystemExit as e:
         code = e.code if isinstance(e.code, int) else 1
-    except BaseException:  # as the interpreter does at its top
+    except BaseException:  # noqa: BLE001 - as the interpreter does at its top
         traceback.print_exc()
     finally:
         sys.stdout.flush()

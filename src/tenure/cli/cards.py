@@ -4,6 +4,7 @@ import click
 
 from tenure.cli.frame import INCOMPLETE, Frame, common, number
 from tenure.operations import cardscan
+from tenure.operations.cardscan import Scanned
 
 
 @click.group()
@@ -21,7 +22,12 @@ def scan(frame: Frame, source: str | None, by: str) -> int:
     """Scan the live stores, SOURCE or all; exit 3 when card data is where it must not be."""
     with frame.installation() as installation:
         found = cardscan.scanned(installation, source, by=by)
-    tallies = found.tallies()
+    _tell(frame, found, by)
+    frame.document(_document(found))
+    return INCOMPLETE if found.exposed else 0
+
+
+def _tell(frame: Frame, found: Scanned, by: str) -> None:
     rows = [
         [
             t.spot.data_set,
@@ -32,7 +38,7 @@ def scan(frame: Frame, source: str | None, by: str) -> int:
             number(t.test_numbers) if t.test_numbers else "",
             "[bold red]must not be there[/]" if t.exposed else "",
         ]
-        for t in tallies
+        for t in found.tallies()
     ]
     columns = ["data set", "column", "found", "confidence", "count", "test numbers", ""]
     if rows:
@@ -47,26 +53,26 @@ def scan(frame: Frame, source: str | None, by: str) -> int:
         frame.say(
             "Snapshots cut them in flight; the live store still has them. Correct them there, and tell security."
         )
-    frame.document(
-        {
-            "records": found.records,
-            "exposed": found.exposed,
-            "findings": [
-                {
-                    "data_set": t.spot.data_set,
-                    "column": t.spot.column,
-                    "kind": t.spot.kind,
-                    "confidence": t.spot.confidence.name.lower(),
-                    "count": t.count,
-                    "test_numbers": t.test_numbers,
-                    "exposed": t.exposed,
-                }
-                for t in tallies
-            ],
-            "by": [{"data_set": d, "value": v, "count": n} for (d, v), n in found.by.most_common()],
-        }
-    )
-    return INCOMPLETE if found.exposed else 0
+
+
+def _document(found: Scanned) -> dict[str, object]:
+    return {
+        "records": found.records,
+        "exposed": found.exposed,
+        "findings": [
+            {
+                "data_set": t.spot.data_set,
+                "column": t.spot.column,
+                "kind": t.spot.kind,
+                "confidence": t.spot.confidence.name.lower(),
+                "count": t.count,
+                "test_numbers": t.test_numbers,
+                "exposed": t.exposed,
+            }
+            for t in found.tallies()
+        ],
+        "by": [{"data_set": d, "value": v, "count": n} for (d, v), n in found.by.most_common()],
+    }
 
 
 COMMANDS = (cards,)

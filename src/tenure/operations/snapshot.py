@@ -156,7 +156,11 @@ class _Run:
         """Begin, read, write, commit."""
         if self._name not in self._repository.rights.writers:
             # One without snapshots was admitted by a run that was killed before it wrote the key file: a new one will do.
-            mine = {w for w, s in self._repository.state.writers.items() if s.source == self._name and not s.removed}
+            mine = {
+                w
+                for w, s in self._repository.state.writers.items()
+                if s.source == self._name and not s.removed
+            }
             if any(s.entry.writer.hex() in mine for s in self._repository.state.snapshots.values()):
                 raise KeyUnavailableError(
                     f"source {self._name!r} has a writer, whose key file writer-{self._name}.key is missing",

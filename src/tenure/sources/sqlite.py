@@ -109,7 +109,9 @@ class SqliteSource:
 
     def _check_file(self, path: Path) -> None:
         if not path.is_file():
-            raise SourceUnavailableError(f"source {self._source.name!r}: there is no file at {path}", hint=_PATH)
+            raise SourceUnavailableError(
+                f"source {self._source.name!r}: there is no file at {path}", hint=_PATH
+            )
         journal = path.with_name(path.name + "-wal")
         if not path.stat().st_size and not journal.exists():
             raise IncompleteSnapshotError(
