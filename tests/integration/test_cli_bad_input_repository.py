@@ -13,7 +13,7 @@ FLIPPED, CUT, GONE = "flipped", "cut", "gone"
 hows = pytest.mark.parametrize("how", [FLIPPED, CUT, GONE])
 
 
-def _damage(path: Path, how: str) -> Callable[[], None]:
+def _damage(path: Path, how: str) -> Callable[[], object]:
     """Damage a file; return what puts it back as it was, its time included."""
     kept = path.with_name(f".kept-{path.name}")
     shutil.copy2(path, kept)
@@ -25,7 +25,7 @@ def _damage(path: Path, how: str) -> Callable[[], None]:
     else:
         middle = len(raw) // 2
         path.write_bytes(raw[:middle] + bytes([raw[middle] ^ 0x10]) + raw[middle + 1 :])
-    return lambda: kept.replace(path) and None
+    return lambda: kept.replace(path)
 
 
 def _restore(centre: Site, source: str) -> Done:

@@ -2,12 +2,12 @@
 
 import importlib.resources
 import sqlite3
+import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
-from time import monotonic
 
 import click
 
@@ -183,7 +183,7 @@ class _Show:
         """Drill every source; return a row for each check."""
         rows = []
         for source in installation.catalogue.sources:
-            record = drilling.drill(installation, source, Means(timer=monotonic, seed=self.seed))
+            record = drilling.drill(installation, source, Means(timer=time.monotonic, seed=self.seed))
             rows += [[source, c.name, c.outcome.value, c.found] for c in record.checks]
         return rows
 
@@ -213,7 +213,7 @@ def _a_customer(centre: SampleCentre) -> str:
 
 
 def _noon(day: date) -> datetime:
-    return datetime.combine(day, time(12), UTC)
+    return datetime(day.year, day.month, day.day, 12, tzinfo=UTC)
 
 
 COMMANDS = (demo,)

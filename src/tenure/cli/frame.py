@@ -3,13 +3,14 @@
 import functools
 import json
 import os
+import signal
 import sys
 import traceback
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, NoReturn, ParamSpec, TypeVar
 
 import click
 from rich.console import Console
@@ -195,22 +196,36 @@ def common(command: Callable[P, int | None]) -> Callable[..., None]:
 
 
 def _run(frame: Frame, work: Callable[[], int | None]) -> int:
+    pressed: list[int] = []
+
+    def note(number: int, _: object) -> NoReturn:
+        pressed.append(number)
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGINT, note)
     try:
         return work() or DONE
     except TenureError as e:
+        if pressed:  # native code may turn an interrupt into an error of its own: "this key does not open that"
+            return _cancelled(frame)
         _tell(frame, e)
         return e.exit_code
     except (KeyboardInterrupt, click.Abort):
-        frame.err.print(
-            "cancelled; nothing that was committed is lost, run the command again to finish it",
-            soft_wrap=True,
-        )
-        frame.document({"error": "cancelled", "exit_code": CANCELLED})
-        return CANCELLED
+        return _cancelled(frame)
     except (click.ClickException, click.exceptions.Exit, SystemExit):
         raise
     except Exception as e:  # noqa: BLE001 - the entry point: whatever it is, it is told in one line
-        return _bug(frame, e)
+        return _cancelled(frame) if pressed else _bug(frame, e)
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _cancelled(frame: Frame) -> int:
+    frame.err.print(
+        "cancelled; nothing that was committed is lost, run the command again to finish it", soft_wrap=True
+    )
+    frame.document({"error": "cancelled", "exit_code": CANCELLED})
+    return CANCELLED
 
 
 def _tell(frame: Frame, error: TenureError) -> None:
