@@ -206,7 +206,9 @@ def _run(frame: Frame, work: Callable[[], int | None]) -> int:
     try:
         return work() or DONE
     except TenureError as e:
-        if pressed:  # native code may turn an interrupt into an error of its own: "this key does not open that"
+        if (
+            pressed
+        ):  # native code may turn an interrupt into an error of its own: "this key does not open that"
             return _cancelled(frame)
         _tell(frame, e)
         return e.exit_code
