@@ -77,14 +77,31 @@ class KeyStores:
                     raise
         return failed
 
+    def has_whole(self, ref: PageRef, named: NamedStore) -> bool:
+        """Whether one store has a page, unchanged.
+
+        Raises:
+            ObjectStoreError: The store does not answer.
+        """
+        try:
+            return content_hash(named.store.get(names.page(ref.epoch, ref.tag, ref.page))) == ref.hash
+        except ObjectNotFoundError:
+            return False
+
     def mend(self, ref: PageRef, named: NamedStore) -> None:
-        """Copy a live page into a store that lacks it, from one that has it whole.
+        """Put a live page right in a store that lacks it or has it damaged, from one that has it whole.
 
         Raises:
             IntegrityError: None has.
             ObjectStoreError: The store refuses.
         """
-        named.store.put(names.page(ref.epoch, ref.tag, ref.page), self._whole(ref))
+        name, whole = names.page(ref.epoch, ref.tag, ref.page), self._whole(ref)
+        try:
+            named.store.put(name, whole)
+        except PreconditionFailedError:
+            # Damaged there. The name gets the very bytes it was first given, so it is still written once.
+            named.store.delete(name)
+            named.store.put(name, whole)
 
     def get(self, ref: PageRef) -> PageBytes:
         """Return a page from the first store that has it whole.

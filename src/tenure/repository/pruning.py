@@ -223,14 +223,12 @@ class Pruner:
             repository.ledger.append(entry, repository.purge_key)
 
     def _mend(self, state: State, named: NamedStore, freed: Freed) -> None:
-        """Copy to a key store the live pages it lacks: it was down when they were put, or it lost them."""
+        """Put right the live pages that a key store lacks or has damaged: it was down, or it lost them."""
         stores = self._repository.place.key_stores
         try:
-            there = {info.name for info in named.store.list(names.PAGES)}
             for page in state.pages.values():
-                ref = page.ref
-                if names.page(ref.epoch, ref.tag, ref.page) not in there:
-                    stores.mend(ref, named)
+                if not stores.has_whole(page.ref, named):
+                    stores.mend(page.ref, named)
                     freed.mended += 1
         except ObjectStoreError:
             freed.pending.add(named.name)
