@@ -54,21 +54,18 @@ def build(config: Path, machine: Machine) -> Installation:
     catalogue = catalogue_of(settings, root)
     place = _place(settings, root)
     place.state.mkdir(parents=True, exist_ok=True, mode=0o700)
-    pins = Pins(
-        repository=bytes.fromhex(settings.repository.id),
-        purge_key=VerifyKey(bytes.fromhex(settings.repository.purge_key)),
-        least_epoch=settings.repository.least_epoch,
-    )
+    pins = _pins(settings)
     stores = _Stores(settings, root, place, machine)
     evidence_key = keyfiles.evidence(place.keys, pins.repository, machine.passphrase)
+    threads = ThreadPoolExecutor(max_workers=machine.cpus, thread_name_prefix="tenure")
     return Installation(
         name=settings.installation,
         place=place,
         catalogue=catalogue,
-        sources=_sources(catalogue, place, machine, settings.lock_wait_seconds),
+        sources=_sources(catalogue, place, machine, threads, settings.lock_wait_seconds),
         clock=machine.clock,
         progress=machine.progress,
-        executor=ThreadPoolExecutor(max_workers=machine.cpus, thread_name_prefix="tenure"),
+        executor=threads,
         control=_control(place.state / "control.db"),
         evidence=EvidenceDirectory(place.state / "evidence", evidence_key),
         issuer=Issuer(**settings.issuer.model_dump()),
@@ -84,6 +81,14 @@ def build(config: Path, machine: Machine) -> Installation:
         keep=KeepPolicy(**settings.keep.model_dump()),
         own=_own(settings, root, place),
         settings_text=settings.model_dump_json(exclude={"repository": {"key_stores"}}).encode(),
+    )
+
+
+def _pins(settings: Settings) -> Pins:
+    return Pins(
+        repository=bytes.fromhex(settings.repository.id),
+        purge_key=VerifyKey(bytes.fromhex(settings.repository.purge_key)),
+        least_epoch=settings.repository.least_epoch,
     )
 
 
@@ -187,12 +192,17 @@ def _folder(url: str, root: Path) -> Path:
 
 
 def _sources(
-    catalogue: Catalogue, place: Place, machine: Machine, lock_wait: float
+    catalogue: Catalogue, place: Place, machine: Machine, threads: Executor, lock_wait: float
 ) -> dict[str, SourceAdapter]:
-    return {name: _adapter(source, place, machine, lock_wait) for name, source in catalogue.sources.items()}
+    return {
+        name: _adapter(source, place, machine, threads, lock_wait)
+        for name, source in catalogue.sources.items()
+    }
 
 
-def _adapter(source: Source, place: Place, machine: Machine, lock_wait: float) -> SourceAdapter:
+def _adapter(
+    source: Source, place: Place, machine: Machine, threads: Executor, lock_wait: float
+) -> SourceAdapter:
     if source.kind is SourceKind.FOLDER:
         return FolderSource(source, clock=machine.clock)
     return SqliteSource(
@@ -200,6 +210,7 @@ def _adapter(source: Source, place: Place, machine: Machine, lock_wait: float) -
         scratch=place.scratch,
         clock=machine.clock,
         workers=_workers(source, machine),
+        threads=threads if machine.cpus > 1 else None,
         lock_wait=lock_wait,
     )
 

@@ -88,16 +88,18 @@ class _Scanner:
         return found
 
 
-_scanners: list[_Scanner] = []
+_scanners: dict[tuple[tuple[int, bytes], ...], _Scanner] = {}
 _scanners_lock = threading.Lock()
 
 
-def _compiled() -> list[_Scanner]:
-    # Compiled at first use, once for each process: it takes half a second that most commands need not spend.
+def _scanner(patterns: tuple[tuple[int, bytes], ...]) -> _Scanner:
+    # Compiled at first use, once for each process: most commands need none, most data not those for foreign digits,
+    # which take a second.
     with _scanners_lock:
-        if not _scanners:
-            _scanners.extend(map(_Scanner, (_PATTERNS, _LEADS, _FOREIGN, _MIXED)))
-        return _scanners
+        found = _scanners.get(patterns)
+        if found is None:
+            found = _scanners[patterns] = _Scanner(patterns)
+        return found
 
 
 def scan(text: bytes | memoryview, offsets: Positions) -> Positions:
@@ -121,11 +123,10 @@ def _by_words(view: memoryview, offsets: Positions) -> tuple[Positions, Position
     for first, last in _pieces(offsets, _PIECE):
         start = int(offsets[first])
         piece = view[start : int(offsets[last])]
-        ordinary, leads, foreign, mixed = _compiled()
-        found = ordinary.hits(piece)
+        found = _scanner(_PATTERNS).hits(piece)
         flagged.append(_rows(found[_FLAG], start, offsets))
-        if leads.hits(piece)[_SEEN] and foreign.hits(piece)[_SEEN]:
-            flagged.append(_rows(mixed.hits(piece)[_FLAG], start, offsets))
+        if _scanner(_LEADS).hits(piece)[_SEEN] and _scanner(_FOREIGN).hits(piece)[_SEEN]:
+            flagged.append(_rows(_scanner(_MIXED).hits(piece)[_FLAG], start, offsets))
         spoken.append(_rows(found[_WORD], start, offsets))
     return np.concatenate(flagged), np.concatenate(spoken)
 

@@ -31,6 +31,9 @@ def init(frame: Frame, folder: Path) -> int:
         f"[bold yellow]Take {made.recovery} off this machine now[/]: without it a lost disk is a lost repository."
     )
     frame.say("One-person mode: you approve your own deletions. Every certificate will say so.")
+    frame.say(
+        "The starter rules speak of a sample's data sets: make them yours, or delete them, before `tenure rules plan`."
+    )
     frame.say(f"Next: name a source in {made.config}, then run [bold]tenure snapshot[/].")
     frame.document({"config": made.config, "recovery_key": made.recovery, "rules": made.rules})
     return 0

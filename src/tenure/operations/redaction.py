@@ -6,6 +6,7 @@ number; where none does, the last four digits.
 """
 
 from dataclasses import dataclass
+from functools import partial
 
 from tenure.cards.cardrule import keep_of
 from tenure.cards.redact import Keep
@@ -13,7 +14,30 @@ from tenure.cards.rows import Cells, Numeric, RowsPlan, redact_rows
 from tenure.domain.catalogue import Catalogue
 from tenure.domain.errors import IncompleteSnapshotError
 from tenure.rules.ruleset import RuleSet
-from tenure.sources.base import RowBatch, RowLayout
+from tenure.sources.base import Refine, RowBatch, RowLayout
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cut:
+    """What was cut out of one batch. `likely`: found, not sure, left; `refused`: numbers in numeric cells."""
+
+    numbers: int
+    codes: int
+    likely: int
+    refused: int
+
+
+def cut(plan: RowsPlan, batch: RowBatch) -> RowBatch:
+    """Return the batch with everything cut that the detector is sure of; what it cut is noted on it."""
+    found = redact_rows(batch.text, batch.offsets, plan)
+    counts = found.counts
+    noted = Cut(
+        numbers=counts.numbers,
+        codes=counts.codes + counts.tracks,
+        likely=counts.likely,
+        refused=len(found.refused_cells),
+    )
+    return RowBatch(text=found.text, offsets=found.offsets, facts=batch.facts, noted=noted)
 
 
 @dataclass(slots=True)
@@ -26,24 +50,37 @@ class TableRedactor:
     codes: int = 0
     likely: int = 0
 
-    def __call__(self, batch: RowBatch) -> RowBatch:
-        """Return the batch with everything cut that the detector is sure of.
+    @property
+    def refine(self) -> Refine:
+        """Return what cuts a batch where it was read; `count` takes what it returned."""
+        return partial(cut, self.plan)
+
+    def count(self, batch: RowBatch) -> None:
+        """Count what was cut out of a batch.
 
         Raises:
             IncompleteSnapshotError: A numeric cell is a card number, and no rule says to blank it.
         """
-        found = redact_rows(batch.text, batch.offsets, self.plan)
-        if found.refused_cells:
+        found: Cut = batch.noted
+        if found.refused:
             raise IncompleteSnapshotError(
-                f"data set {self.data_set!r} has {len(found.refused_cells)} card numbers in numeric columns; stars are no"
+                f"data set {self.data_set!r} has {found.refused} card numbers in numeric columns; stars are no"
                 " number, so they were not cut, and nothing was committed",
                 hint="name the column in a rule that blanks it, or correct the data at its source",
             )
-        counts = found.counts
-        self.numbers += counts.numbers
-        self.codes += counts.codes + counts.tracks
-        self.likely += counts.likely
-        return RowBatch(text=found.text, offsets=found.offsets, facts=batch.facts)
+        self.numbers += found.numbers
+        self.codes += found.codes
+        self.likely += found.likely
+
+    def __call__(self, batch: RowBatch) -> RowBatch:
+        """Return the batch with everything cut that the detector is sure of, counted.
+
+        Raises:
+            IncompleteSnapshotError: See `count`.
+        """
+        clean = self.refine(batch)
+        self.count(clean)
+        return clean
 
 
 class Redactor:

@@ -230,11 +230,11 @@ class _Run:
         writer = TableWriter(session.chunks, caches.open(data_set, settings, layout), base, settings)
         task = self._in.progress.begin(f"{self._name}: {data_set}", total=total, unit="rows")
         redact = self._redactor.for_table(data_set, layout)
-        for batch in view.rows(data_set):
-            clean = redact(batch)
-            codes, cohorts = cohorts_of(clean, data_set, self._rules)
-            writer.feed(clean, codes, cohorts)
-            task.advance(len(clean))
+        for batch in view.rows(data_set, redact.refine):
+            redact.count(batch)
+            codes, cohorts = cohorts_of(batch, data_set, self._rules)
+            writer.feed(batch, codes, cohorts)
+            task.advance(len(batch))
         result = writer.end()
         task.end()
         if result.rows != total:

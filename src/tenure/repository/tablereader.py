@@ -7,7 +7,7 @@ import numpy as np
 
 from tenure.domain.errors import TamperedError, UnsupportedFormatError
 from tenure.repository import rows
-from tenure.repository.model import ChunkFetch, ChunkKind, Layer, Tree, TreeEntry
+from tenure.repository.model import ChunkFetch, ChunkKind, Layer, Tree
 from tenure.repository.rows import Bytes
 from tenure.sources.base import RowBatch
 
@@ -61,10 +61,7 @@ def read_tree(
         layer = tree.layers[depth]
         _refuse_unknown(layer)
         seen = [hidden]
-        for entry in _of_kind(layer, ChunkKind.ROWS):
-            plain = _fetched(fetch, entry, forgotten)
-            if plain is None:
-                continue
+        for plain in _plain(fetch, layer, ChunkKind.ROWS, forgotten):
             batch = rows.batch_of(plain)
             ids = rows.identities(batch, key_cells, identity_key)
             if depth:
@@ -73,8 +70,7 @@ def read_tree(
             if len(kept):
                 yield kept
         if depth:
-            deletes = (_fetched(fetch, entry, forgotten) for entry in _of_kind(layer, ChunkKind.DELETES))
-            seen += [deleted(plain) for plain in deletes if plain is not None]
+            seen += map(deleted, _plain(fetch, layer, ChunkKind.DELETES, forgotten))
             hidden = rows.sorted_unique(np.concatenate(seen))
 
 
@@ -129,13 +125,14 @@ def _refuse_unknown(layer: Layer) -> None:
         raise UnsupportedFormatError(f"a table's layer holds chunks of kind {min(kinds)}, which no table has")
 
 
-def _of_kind(layer: Layer, kind: ChunkKind) -> Iterator[TreeEntry]:
-    return (entry for entry in layer.entries if entry.kind == kind)
-
-
-def _fetched(fetch: ChunkFetch, entry: TreeEntry, forgotten: Forgotten | None) -> bytes | None:
-    plain = fetch(entry.chunk, entry.kind)
-    if plain is None and forgotten is not None:
-        forgotten.chunks += 1
-        forgotten.records += entry.records
-    return plain
+def _plain(fetch: ChunkFetch, layer: Layer, kind: ChunkKind, forgotten: Forgotten | None) -> Iterator[bytes]:
+    """Yield a layer's chunks of one kind, but for those that were forgotten, which are counted."""
+    for entry in layer.entries:
+        if entry.kind != kind:
+            continue
+        plain = fetch(entry.chunk, kind)
+        if plain is not None:
+            yield plain
+        elif forgotten is not None:
+            forgotten.chunks += 1
+            forgotten.records += entry.records

@@ -322,6 +322,7 @@ class TableWriter:
         numbers = np.full(len(self._states), UNUSABLE, np.int32)
         numbers[list(ordered)] = np.arange(len(ordered))
         fresh = _FreshRows.join(self._fresh)
+        self._fresh.clear()  # a table's worth of memory
         order = np.argsort(fresh.mixed)
         kept = np.flatnonzero(self._marks == _KEPT)
         old = _FreshRows.join([]) if self._cache is None else self._kept(self._cache, kept)

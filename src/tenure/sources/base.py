@@ -38,15 +38,21 @@ class RowBatch:
 
     `text`: n lines. `offsets` (int64, n + 1): line i is ``text[offsets[i]:offsets[i + 1]]``, its newline
     included; the first is 0, the last ``len(text)``. `facts`: of the same n rows, or None where nobody asked.
+    `noted`: what a refinement has to say of the batch.
     """
 
     text: bytes | memoryview
     offsets: NDArray[np.int64]
     facts: Facts | None = None
+    noted: Any = None
 
     def __len__(self) -> int:
         """Return n."""
         return len(self.offsets) - 1
+
+
+Refine = Callable[[RowBatch], RowBatch]
+"""Changes a batch where it was read, maybe in another thread or process: picklable, as is what it notes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -129,8 +135,8 @@ class View(Protocol):
         """Return how many records the data set has at this instant."""
         ...
 
-    def rows(self, data_set: str) -> Iterator[RowBatch]:
-        """Yield a table in the order of its key, with facts."""
+    def rows(self, data_set: str, refine: Refine | None = None) -> Iterator[RowBatch]:
+        """Yield a table in the order of its key, with facts; each batch as `refine` returns it, if given."""
         ...
 
     def recordings(self, data_set: str) -> Iterator[RecordingBatch]:

@@ -17,7 +17,7 @@ import msgspec
 from tenure.domain.catalogue import DataSet, DataSetKind, Source
 from tenure.domain.clock import Clock
 from tenure.domain.errors import ConfigError, IncompleteSnapshotError
-from tenure.sources.base import Finding, Lookups, Recording, RecordingBatch, RowBatch, RowLayout
+from tenure.sources.base import Finding, Lookups, Recording, RecordingBatch, Refine, RowBatch, RowLayout
 from tenure.sources.folderfacts import RecordingFacts, read_sidecar
 from tenure.sources.folderlive import FolderLive
 from tenure.sources.folderload import FolderLoader
@@ -139,7 +139,7 @@ class FolderView:
         """
         raise ConfigError(f"data set {data_set} is a set of recordings")
 
-    def rows(self, data_set: str) -> Iterator[RowBatch]:
+    def rows(self, data_set: str, refine: Refine | None = None) -> Iterator[RowBatch]:  # noqa: ARG002 - the port's names
         """Refuse: recordings have no rows.
 
         Raises:

@@ -19,14 +19,14 @@ from typing import BinaryIO
 from tenure.domain.catalogue import Source
 from tenure.domain.clock import Clock
 from tenure.domain.errors import ConfigError, IncompleteSnapshotError, SourceUnavailableError, TenureError
-from tenure.sources.base import Finding, Lookups, Recording, RecordingBatch, RowBatch, RowLayout
+from tenure.sources.base import Finding, Lookups, Recording, RecordingBatch, Refine, RowBatch, RowLayout
 from tenure.sources.rowtext import fact_plan
 from tenure.sources.scratch import Claim, claim_folder
 from tenure.sources.sqlitelive import SqliteLive
 from tenure.sources.sqliteload import SqliteLoader
 from tenure.sources.sqlitelookup import SqliteLookup
 from tenure.sources.sqlitequery import Queries
-from tenure.sources.sqliteread import RangeJob, TableReader, connect, readable
+from tenure.sources.sqliteread import RangeJob, Readers, TableReader, connect, readable
 from tenure.sources.sqliteschema import encode_structure, pragma, read_structure, read_tables
 
 _VIEW = "tenure-view-"
@@ -71,6 +71,7 @@ class SqliteSource:
         scratch: Path,
         clock: Clock,
         workers: Executor | None = None,
+        threads: Executor | None = None,
         lock_wait: float = 30.0,
     ) -> None:
         """Describe the source; nothing is opened yet.
@@ -79,11 +80,13 @@ class SqliteSource:
             source: The catalogue's description.
             scratch: Directory for the private copy, as large as the database.
             clock: Tells when the view was taken.
-            workers: A process pool that reads ranges of tables; None: read here.
+            workers: A process pool for ranges of tables that Python has to read cell by cell; None: read here.
+            threads: A thread pool for ranges that SQLite itself turns into row text; None: as the others.
             lock_wait: Seconds to wait for locks of writers.
         """
         self._source, self._scratch, self._clock = source, scratch, clock
-        self._workers, self._lock_wait = workers, lock_wait
+        self._readers = Readers(threads=threads, processes=workers)
+        self._lock_wait = lock_wait
 
     def begin(self, lookups: Lookups = _NO_LOOKUPS) -> "SqliteView":  # noqa: ARG002 - the port's name; a database looks nothing up
         """Copy the database as it is at this instant.
@@ -99,7 +102,7 @@ class SqliteSource:
         place = self._make_place()
         try:
             journal_mode, taken_at = self._copy(path, place.path / "copy.db")
-            return SqliteView(self._source, place, taken_at, journal_mode, self._workers)
+            return SqliteView(self._source, place, taken_at, journal_mode, self._readers)
         except sqlite3.Error as e:
             _let_go(place)
             raise open_error(self._source.name, e) from None
@@ -161,7 +164,7 @@ class SqliteView:
     """A private copy of a database; see `View`."""
 
     def __init__(
-        self, source: Source, place: Claim, taken_at: datetime, journal_mode: str, workers: Executor | None
+        self, source: Source, place: Claim, taken_at: datetime, journal_mode: str, readers: Readers
     ) -> None:
         """Open the copy in directory `place`, which the view owns from now on.
 
@@ -170,7 +173,7 @@ class SqliteView:
         """
         self.taken_at = taken_at
         self.findings: list[Finding] = []
-        self._source, self._place, self._workers = source, place, workers
+        self._source, self._place, self._readers = source, place, readers
         self._closed = False
         self._path = place.path / "copy.db"
         self._connection = connect(self._path, options="mode=rw")
@@ -233,8 +236,8 @@ class SqliteView:
         with readable(data_set):
             return int(self._connection.execute(f"SELECT count(*) {origin}").fetchone()[0])
 
-    def rows(self, data_set: str) -> Iterator[RowBatch]:
-        """Yield a table in the order of its key, with facts.
+    def rows(self, data_set: str, refine: Refine | None = None) -> Iterator[RowBatch]:
+        """Yield a table in the order of its key, with facts; each batch as `refine` returns it, if given.
 
         Raises:
             ConfigError: There is no such data set.
@@ -244,14 +247,16 @@ class SqliteView:
         job = RangeJob(
             path=self._path,
             table=found.table.name,
-            cells=self._queries.cells(data_set, found.layout),
+            cells=tuple(self._queries.columns(data_set, (*found.layout.columns, *found.layout.linked))),
             origin=self._queries.origin(data_set),
             key=tuple(self._queries.key(data_set)),
             plan=fact_plan(found.layout, found.data_set, self._source.time_zone),
             rows=1,
+            refine=refine,
+            utf8=pragma(self._connection, "encoding") == "UTF-8",
         )
         reader = TableReader(self._connection, job, integer_key=found.key == (found.table.rowid,))
-        return reader.read(self._workers)
+        return reader.read(self._readers)
 
     def recordings(self, data_set: str) -> Iterator[RecordingBatch]:
         """Refuse: a database holds no recordings.

@@ -1,8 +1,9 @@
-"""Reads a table of a private SQLite copy in key order, in ranges that worker processes can take.
+"""Reads a table of a private SQLite copy in key order, in ranges that workers can take.
 
-Python turns rows into objects under its own lock, so threads do not help here and processes do. Ranges are handed out
-in order, a few at a time, and come back in order. A range ends early when it has given its bytes; what is left of
-it is read next. Text that is not valid UTF-8 makes its range be read again as bytes.
+Where SQLite writes the lines itself (`sqlitelines`) threads do the work at once, because it needs no Python. Where it
+cannot, Python turns cells into objects under its own lock: there threads do not help, and processes do. Ranges are
+handed out in order, a few at a time, and come back in order. A range ends early when it has given its bytes; what is
+left of it is read next. Text that is not valid UTF-8 makes its batch be read again as bytes.
 """
 
 import gc
@@ -18,8 +19,9 @@ from typing import Any
 from urllib.parse import quote
 
 from tenure.domain.errors import IncompleteSnapshotError
-from tenure.sources.base import RowBatch
+from tenure.sources.base import Refine, RowBatch
 from tenure.sources.rowtext import FactPlan, decode_keys, encode_cell, encode_columns, facts_by_plan
+from tenure.sources.sqlitelines import LineWriter, Shape, join, shape_of, writable
 from tenure.sources.sqlitequery import parameter
 
 _BATCH_BYTES = 2 << 20  # of row text: large enough to be columnar, small enough to have several in flight
@@ -67,15 +69,22 @@ def readable(table: str) -> Iterator[None]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RangeJob:
-    """A range of a table: rows with `after` < key <= `until` (record keys; None: no bound). Picklable."""
+    """A range of a table: rows with `after` < key <= `until` (record keys; None: no bound). Picklable.
+
+    `utf8`: the database keeps text as UTF-8, so SQLite can write lines; `shape`: see `sqlitelines`. `refine` is
+    applied to every batch where it was read; it has to be picklable.
+    """
 
     path: Path
     table: str
-    cells: str  # SQL of the cells, commas between them
+    cells: tuple[str, ...]  # SQL of each cell
     origin: str  # SQL from FROM on, without conditions
     key: tuple[str, ...]
     plan: FactPlan
     rows: int
+    refine: Refine | None = None
+    utf8: bool = True
+    shape: Shape = ()
     after: bytes | None = None
     until: bytes | None = None
 
@@ -85,6 +94,7 @@ class RangeRows:
     """What a range gave; `rest`: the last key read where bytes ran out before the range did."""
 
     batches: tuple[RowBatch, ...]
+    shape: Shape
     rest: bytes | None = None
 
 
@@ -116,20 +126,66 @@ def _no_collection() -> Iterator[None]:
             gc.enable()
 
 
-def _read(connection: sqlite3.Connection, job: RangeJob) -> RangeRows:
-    sql, values = ranged(f"SELECT {job.cells} {job.origin}", job.key, job.after, job.until)
-    batches: list[RowBatch] = []
-    size, rows = 0, job.rows
-    with closing(connection.execute(sql, values)) as cursor:
-        while found := cursor.fetchmany(rows):
-            batch = encode_columns(list(zip(*found, strict=True)))
-            batches.append(replace(batch, facts=facts_by_plan(job.plan, batch)))
+class _RangeReader:
+    """Reads one range batch by batch, by SQLite's own lines where the shape allows."""
+
+    def __init__(self, connection: sqlite3.Connection, job: RangeJob) -> None:
+        self._connection, self._job = connection, job
+        self._after = job.after
+        self.shape: Shape = ()
+        self._writer: LineWriter | None = None
+        self._learn(job.shape)
+
+    def _learn(self, shape: Shape) -> None:
+        self.shape = join(self.shape, shape)
+        self._writer = LineWriter(self.shape) if self._job.utf8 and writable(self.shape) else None
+
+    def all(self) -> RangeRows:
+        """Read until the range, or the bytes of a range, end."""
+        job, size, rows = self._job, 0, self._job.rows
+        batches: list[RowBatch] = []
+        while True:
+            batch = self._next(rows)
+            if batch is None:
+                return RangeRows(batches=tuple(batches), shape=self.shape)
+            self._after = _last_key(batch, len(job.key))
             size += len(batch.text)
-            rows = min(rows, max(1, _BATCH_BYTES * len(found) // (len(batch.text) + 1)))
-            if size >= _RANGE_BYTES and len(found) >= rows:
-                last = found[-1][: len(job.key)]
-                return RangeRows(batches=tuple(batches), rest=b"\t".join(map(encode_cell, last)))
-    return RangeRows(batches=tuple(batches))
+            full = len(batch) >= rows
+            rows = min(rows, max(1, _BATCH_BYTES * len(batch) // (len(batch.text) + 1)))
+            batch = replace(batch, facts=facts_by_plan(job.plan, batch))
+            batches.append(batch if job.refine is None else job.refine(batch))
+            if not full or size >= _RANGE_BYTES:
+                return RangeRows(batches=tuple(batches), shape=self.shape, rest=self._after if full else None)
+
+    def _next(self, rows: int) -> RowBatch | None:
+        batch = None if self._writer is None else self._written(self._writer, rows)
+        return batch or fetch_tolerant(lambda: self._fetched(rows), self._connection)
+
+    def _written(self, writer: LineWriter, rows: int) -> RowBatch | None:
+        job = self._job
+        sql, values = ranged(writer.sql(job.cells, job.origin), job.key, self._after, job.until)
+        try:
+            count, text = self._connection.execute(f"{sql} LIMIT {rows:d})", values).fetchone()
+        except sqlite3.DataError:  # together they are longer than any value may be
+            return None
+        return writer.batch(count, text) if count and text else None
+
+    def _fetched(self, rows: int) -> RowBatch | None:
+        job = self._job
+        select = f"SELECT {', '.join(job.cells)} {job.origin}"
+        sql, values = ranged(select, job.key, self._after, job.until)
+        with _no_collection():
+            found = self._connection.execute(f"{sql} LIMIT {rows:d}", values).fetchall()
+            if not found:
+                return None
+            columns = list(zip(*found, strict=True))
+            self._learn(shape_of(columns))
+            return encode_columns(columns)
+
+
+def _last_key(batch: RowBatch, cells: int) -> bytes:
+    line = bytes(batch.text[int(batch.offsets[-2]) : -1])
+    return b"\t".join(line.split(b"\t", cells)[:cells])
 
 
 def read_range(job: RangeJob) -> RangeRows:
@@ -140,11 +196,20 @@ def read_range(job: RangeJob) -> RangeRows:
     """
     with (
         readable(job.table),
-        _no_collection(),
         closing(connect(job.path, options="mode=ro&immutable=1")) as connection,
     ):
-        found: RangeRows = fetch_tolerant(lambda: _read(connection, job), connection)
-        return found
+        return _RangeReader(connection, job).all()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Readers:
+    """Who reads ranges: `threads` those that SQLite writes, `processes` the others; None: the caller itself."""
+
+    threads: Executor | None = None
+    processes: Executor | None = None
+
+
+_Waiting = deque[tuple[RangeJob, Executor, Future[RangeRows]]]
 
 
 class TableReader:
@@ -191,6 +256,7 @@ class TableReader:
 
     def _measured(self, found: RangeRows) -> RangeRows:
         rows = sum(map(len, found.batches))
+        self._job = replace(self._job, shape=join(self._job.shape, found.shape))
         if rows:
             size = sum(len(b.text) for b in found.batches)
             self._rows = min(_MOST_ROWS, max(1, _BATCH_BYTES * rows // size))
@@ -203,39 +269,44 @@ class TableReader:
         found = self._measured(first)
         yield from found.batches
         while found.rest is not None:
-            found = read(replace(job, after=found.rest))
+            found = read(replace(job, after=found.rest, shape=found.shape))
             yield from found.batches
 
-    def read(self, executor: Executor | None) -> Iterator[RowBatch]:
-        """Yield the table in key order, read here or by the workers of `executor`.
+    def read(self, readers: Readers) -> Iterator[RowBatch]:
+        """Yield the table in key order, its first rows read here, the others by `readers`.
 
         Raises:
             IncompleteSnapshotError: The copy could not be read, or a worker died.
         """
         with readable(self._job.table):
-            yield from self._ranges(executor)
+            yield from self._ranges(readers)
 
-    def _ranges(self, executor: Executor | None) -> Iterator[RowBatch]:
-        if executor is None:
-            for job in self._jobs():
-                yield from self._whole(job, read_range(job), read_range)
-            return
-        waiting: deque[tuple[RangeJob, Future[RangeRows]]] = deque()
+    def _ranges(self, readers: Readers) -> Iterator[RowBatch]:
+        waiting: _Waiting = deque()
         try:
-            for job in self._jobs():
-                waiting.append((job, executor.submit(read_range, job)))
+            for number, job in enumerate(self._jobs()):
+                executor = readers.threads if self._by_threads(readers) else readers.processes
+                if number == 0 or executor is None:
+                    yield from self._rest(waiting)
+                    yield from self._whole(job, read_range(job), read_range)
+                    continue
+                waiting.append((job, executor, executor.submit(read_range, job)))
                 while len(waiting) >= IN_FLIGHT:
-                    yield from self._next(waiting, executor)
-            while waiting:
-                yield from self._next(waiting, executor)
+                    yield from self._next(waiting)
+            yield from self._rest(waiting)
         except BrokenExecutor as e:
             raise IncompleteSnapshotError(f"a worker that read table {self._job.table} died") from e
         finally:
-            for _, future in waiting:
+            for *_, future in waiting:
                 future.cancel()
 
-    def _next(
-        self, waiting: deque[tuple[RangeJob, Future[RangeRows]]], executor: Executor
-    ) -> Iterator[RowBatch]:
-        job, future = waiting.popleft()
+    def _by_threads(self, readers: Readers) -> bool:
+        return readers.threads is not None and self._job.utf8 and writable(self._job.shape)
+
+    def _rest(self, waiting: _Waiting) -> Iterator[RowBatch]:
+        while waiting:
+            yield from self._next(waiting)
+
+    def _next(self, waiting: _Waiting) -> Iterator[RowBatch]:
+        job, executor, future = waiting.popleft()
         yield from self._whole(job, future.result(), lambda j: executor.submit(read_range, j).result())
