@@ -37,8 +37,10 @@ def test_a_key_file_that_others_may_read_is_refused_with_the_command_that_mends_
     centre.run(*KINDS[name]).worked()
 
 
-@kinds
-@pytest.mark.parametrize("how", ["flipped", "cut", "empty", "foreign"])
+@pytest.mark.parametrize(
+    ("name", "how"),
+    [*((name, "flipped") for name in KINDS), *(("epoch-1.key", how) for how in ("cut", "empty", "foreign"))],
+)
 def test_a_damaged_key_file_is_named_and_nothing_else_happens(tmp_path: Path, name: str, how: str) -> None:
     centre = site(tmp_path)
     key = centre.root / "keys" / name

@@ -1,5 +1,6 @@
 """Runs that are killed, cancelled, or meet another run: nothing committed is lost, and the next run finishes."""
 
+import os
 import random
 import shutil
 import signal
@@ -11,6 +12,9 @@ from pathlib import Path
 import pytest
 
 from support.cli import Done, Job, Site, fingerprint, site
+from tenure.domain.progress import SilentProgress
+from tenure.sources.base import Recording
+from tenure.sources.folderload import FolderLoader
 
 MOMENTS = 20
 
@@ -67,7 +71,7 @@ def test_a_snapshot_stopped_at_any_moment_is_finished_by_the_next_run(tmp_path: 
         done = centre.run("snapshot", "--json").worked()
         before = [*listed, next(s["number"] for s in done.document["snapshots"] if s["source"] == "crm")]
         assert _left(centre) == []
-        if step % 5 == 4:
+        if step % 10 == 9:
             _same_as_live(centre)
     assert stopped >= MOMENTS // 4, "hardly any run was stopped: the moments are wrong"
     centre.still_whole()
@@ -169,3 +173,21 @@ def test_a_cancelled_run_says_so_in_its_json_document(tmp_path: Path) -> None:
     assert done.document["exit_code"] == 130
     done.clean()
     assert _left(centre) == []
+
+
+def test_a_folder_that_another_thread_makes_first_stops_no_restore(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make = os.mkdir
+
+    def overtaken(path: bytes, mode: int, *, dir_fd: int) -> None:
+        make(path, mode, dir_fd=dir_fd)
+        make(path, mode, dir_fd=dir_fd)  # as if it had been made between looking and making
+
+    loader = FolderLoader()
+    loader.begin(b'{"kind": "folder"}', tmp_path / "out", SilentProgress())
+    monkeypatch.setattr(os, "mkdir", overtaken)
+    loader.recording(Recording(path=b"a/b/c.wav", size=4, mtime_ns=0, mode=0o600), iter([b"RIFF"]))
+    monkeypatch.undo()
+    loader.end()
+    assert (tmp_path / "out/a/b/c.wav").read_bytes() == b"RIFF"

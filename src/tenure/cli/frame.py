@@ -19,6 +19,7 @@ from rich.progress import (
     DownloadColumn,
     MofNCompleteColumn,
     SpinnerColumn,
+    Task,
     TaskID,
     TextColumn,
     TimeElapsedColumn,
@@ -28,6 +29,7 @@ from rich.progress import (
     Progress as Bars,
 )
 from rich.table import Table
+from rich.text import Text
 
 from tenure.bootstrap.clock import SystemClock
 from tenure.bootstrap.settings import FILE_NAME
@@ -42,6 +44,14 @@ R = TypeVar("R")
 
 DONE, BUG, USAGE, INCOMPLETE, CANCELLED = 0, 1, 2, 3, 130
 """Exit codes; 10 to 89 come from the error (domain/errors.py)."""
+
+
+class _Speed(TransferSpeedColumn):
+    """Bytes a second; nothing, rather than a question mark, where a bar was over at once."""
+
+    def render(self, task: Task) -> Text:
+        """Return the speed in words."""
+        return super().render(task) if task.finished_speed or task.speed else Text("")
 
 
 class BarTask:
@@ -71,9 +81,7 @@ class BarProgress:
             TextColumn("{task.description}"),
             BarColumn(bar_width=24),
         )
-        self._bytes = Bars(
-            *columns, DownloadColumn(), TransferSpeedColumn(), TimeElapsedColumn(), console=console
-        )
+        self._bytes = Bars(*columns, DownloadColumn(), _Speed(), TimeElapsedColumn(), console=console)
         self._counts = Bars(*columns, MofNCompleteColumn(), TimeElapsedColumn(), console=console)
         self._console = console
         self._live: Bars | None = None
@@ -139,7 +147,7 @@ class Frame:
     def say(self, text: str) -> None:
         """Print a line for a person; not with --json or --quiet."""
         if not self.as_json and not self.quiet:
-            self.out.print(text, soft_wrap=True)
+            self.out.print(text, soft_wrap=not self.out.is_terminal)  # whole lines in files and pipes
 
     def table(
         self, title: str, columns: list[str], rows: list[list[str]], *, numbers: tuple[int, ...] = ()
@@ -224,7 +232,8 @@ def _run(frame: Frame, work: Callable[[], int | None]) -> int:
 
 def _cancelled(frame: Frame) -> int:
     frame.err.print(
-        "cancelled; nothing that was committed is lost, run the command again to finish it", soft_wrap=True
+        "cancelled; nothing that was committed is lost, run the command again to finish it",
+        soft_wrap=not frame.err.is_terminal,
     )
     frame.document({"error": "cancelled", "exit_code": CANCELLED})
     return CANCELLED
@@ -232,9 +241,9 @@ def _cancelled(frame: Frame) -> int:
 
 def _tell(frame: Frame, error: TenureError) -> None:
     """Log once, here: what failed, and what to do next."""
-    frame.err.print(f"[bold red]error:[/] {_plain(str(error))}", soft_wrap=True)
+    frame.err.print(f"[bold red]error:[/] {_plain(str(error))}", soft_wrap=not frame.err.is_terminal)
     if error.hint:
-        frame.err.print(f"[bold]next:[/] {_plain(error.hint)}", soft_wrap=True)
+        frame.err.print(f"[bold]next:[/] {_plain(error.hint)}", soft_wrap=not frame.err.is_terminal)
     if frame.verbose:
         frame.err.print(_plain("".join(traceback.format_exception(error))), soft_wrap=True)
     frame.document(
@@ -251,7 +260,10 @@ def _bug(frame: Frame, error: Exception) -> int:
         where = "run it again with --verbose to see the details"
         if frame.verbose:
             frame.err.print(_plain("".join(traceback.format_exception(error))), soft_wrap=True)
-    frame.err.print(f"[bold red]this is a bug in Tenure:[/] {type(error).__name__}; {where}", soft_wrap=True)
+    frame.err.print(
+        f"[bold red]this is a bug in Tenure:[/] {type(error).__name__}; {where}",
+        soft_wrap=not frame.err.is_terminal,
+    )
     frame.document({"error": f"bug: {type(error).__name__}", "exit_code": BUG})
     return BUG
 

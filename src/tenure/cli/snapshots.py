@@ -28,7 +28,8 @@ def init(frame: Frame, folder: Path) -> int:
         f"Made [bold]{made.config}[/], a repository, two key stores, keys, and {made.rules} starter rules."
     )
     frame.say(
-        f"[bold yellow]Take {made.recovery} off this machine now[/]: without it a lost disk is a lost repository."
+        f"[bold yellow]Take {made.recovery} off this machine now.[/]\n"
+        "Without it a lost disk is a lost repository."
     )
     frame.say("One-person mode: you approve your own deletions. Every certificate will say so.")
     frame.say(

@@ -38,7 +38,7 @@ _ABSENT = (errno.ENOENT, errno.ENOTDIR)
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 _DENIED = (errno.EACCES, errno.EPERM, errno.EROFS)
 _NO_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EXDEV)
-_UNUSABLE = (errno.ENAMETOOLONG, errno.ENOTDIR, errno.EISDIR, errno.EFBIG, errno.ELOOP)
+_UNUSABLE = (errno.ENAMETOOLONG, errno.ENOTDIR, errno.EISDIR, errno.ELOOP)
 
 
 class FileStore:
@@ -369,6 +369,11 @@ def _translated(e: OSError, root: Path, what: str) -> ObjectStoreError:
         return ObjectStoreError(
             f"{what}: the store at {root} is full",
             hint="free space on its disk or enlarge it, or remove old snapshots with `tenure prune`; then run again",
+        )
+    if e.errno == errno.EFBIG:
+        return ObjectStoreError(
+            f"{what}: {reason}: the store at {root} takes no file that large",
+            hint="raise the limit on the size of files (`ulimit -f`), or free space there; then run again",
         )
     if e.errno in _DENIED:
         return StoreDeniedError(

@@ -114,7 +114,7 @@ class CohortChunker:
         self,
         target_bytes: int,
         open_target_bytes: int = 64 << 10,
-        budget_bytes: int = 128 * MIB,
+        budget_bytes: int = 64 * MIB,
         *,
         cut_key: int,
     ) -> None:

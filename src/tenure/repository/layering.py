@@ -36,7 +36,7 @@ class TableSettings:
     detector: str = ""
     target_bytes: int = MIB
     open_target_bytes: int = 64 << 10
-    budget_bytes: int = 128 * MIB
+    budget_bytes: int = 64 * MIB
 
     def keys_check(self) -> bytes:
         """Return 16 bytes for `CacheStamp.keys`: a cache made with other keys is of no use."""

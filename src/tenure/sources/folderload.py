@@ -3,6 +3,7 @@
 import os
 import shutil
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import msgspec
@@ -129,7 +130,8 @@ class FolderLoader:
         except FileNotFoundError:
             parent = self._made(directories[:-1])
         try:
-            os.mkdir(directories[-1], 0o700, dir_fd=parent)
+            with suppress(FileExistsError):  # another thread was faster
+                os.mkdir(directories[-1], 0o700, dir_fd=parent)
             return open_directory(parent, directories[-1:])
         finally:
             os.close(parent)

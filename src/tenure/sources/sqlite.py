@@ -44,15 +44,15 @@ def open_error(name: str, error: sqlite3.Error) -> TenureError:
         )
     if "not a database" in text:
         return ConfigError(f"source {name!r}: the file at its path is no SQLite database", hint=_PATH)
-    if "malformed" in text or "disk I/O" in text:
+    if "malformed" in text:
         return IncompleteSnapshotError(
             f"source {name!r} is damaged: SQLite cannot read it to its end",
             hint="run `PRAGMA integrity_check` on it; older snapshots are not touched and can be restored",
         )
-    if "full" in text:
+    if "full" in text or "disk I/O" in text:
         return SourceUnavailableError(
-            f"source {name!r}: the disk of the scratch directory filled up while it was copied",
-            hint="free space there, or set `scratch` in tenure.yaml to another directory",
+            f"source {name!r} could not be copied to the scratch directory: {text}",
+            hint="free space there, or set `scratch` in tenure.yaml to another directory; then check the source's disk",
         )
     if "no such function" in text or "no such collation" in text or "no such module" in text:
         return ConfigError(f"source {name!r} needs an SQL extension that only its application has: {text}")

@@ -267,9 +267,9 @@ def test_what_cannot_be_read_is_named(tmp_path: Path) -> None:
         adapter(tmp_path / "missing.db").begin()
     with pytest.raises(ConfigError, match="no SQLite database"):
         adapter(tmp_path / "no.db").begin()
-    with pytest.raises(SchemaDriftError, match="no table u"):
+    with pytest.raises(SchemaDriftError, match="no table 'u'"):
         adapter(path, table("u")).begin()
-    with pytest.raises(SchemaDriftError, match="no column z"):
+    with pytest.raises(SchemaDriftError, match="no column 'z'"):
         adapter(path, table("t", subjects={"who": "z"})).begin()
     with pytest.raises(ConfigError, match="not unique"):
         adapter(path, table("t", key=("x",))).begin()
