@@ -259,7 +259,7 @@ class SchemaDriftError(SourceError):
     """The source no longer looks like the catalogue says."""
 
     exit_code = 73
-    default_hint = "compare with `tenure catalogue check` and correct the catalogue"
+    default_hint = "compare the data set in tenure.yaml with the source, and correct the one that is wrong"
 
 
 class DrillError(TenureError):
