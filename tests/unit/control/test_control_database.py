@@ -128,7 +128,7 @@ def _together(work: object, url: str, argument: str) -> list[str]:
     both = [context.Process(target=work, args=(url, argument, results)) for _ in range(2)]  # type: ignore[arg-type]
     for one in both:
         one.start()
-    found = [results.get(timeout=60) for _ in both]
+    found = [results.get(timeout=300) for _ in both]
     for one in both:
         one.join()
     return found
