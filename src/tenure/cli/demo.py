@@ -1,7 +1,9 @@
 """`tenure demo`: a sample contact centre lives through some weeks, in the same code that a user runs."""
 
 import importlib.resources
+import shutil
 import sqlite3
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -193,13 +195,10 @@ class _Show:
             report = reporting.report(installation, self.folder / "report.html")
         self.frame.say(f"[bold green]Done.[/] Open [bold]{report.absolute()}[/] in a browser.")
         self.frame.say("What to type next:")
-        for command in (
-            "tenure snapshots",
-            "tenure rules explain closed-customers",
-            "tenure verify",
-            "tenure evidence verify",
-        ):
-            self.frame.say(f"  cd {self.folder} && {command}")
+        # The command as this shell can find it: after `make demo` it is in a folder of its own.
+        tenure = "tenure" if shutil.which("tenure") else str(Path(sys.argv[0]).absolute())
+        for words in ("snapshots", "rules explain closed-customers", "verify", "evidence verify"):
+            self.frame.say(f"  cd {self.folder} && {tenure} {words}")
         return report
 
 

@@ -44,7 +44,11 @@ def find(installation: Installation, word: str, *, state: PlanState | None = Non
         return plans.get(word)
     found = [p for p in plans.recent(NEWEST, state=None if word else state) if p.hash.startswith(word)]
     if not found or (word and len(found) > 1):
-        what = f"{len(found)} plans begin with {word!r}" if word else f"there is no {state or 'stored'} plan"
+        what = (
+            f"{len(found) or 'no'} plans begin with {word!r}"
+            if word
+            else f"there is no {state or 'stored'} plan"
+        )
         raise StalePlanError(what)
     return found[0]
 

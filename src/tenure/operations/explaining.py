@@ -64,7 +64,10 @@ def explain_record(installation: Installation, data_set: str, key: str, *, at: d
         ):
             found = decide(facts, rules, holds, at or installation.clock.now(), zone)
             return explain(found, 0)
-    raise ConfigError(f"data set {data_set!r} has no record with this key now")
+    raise ConfigError(
+        f"data set {data_set!r} has no record with this key now",
+        hint="name a key that is in the live store; `tenure subject` finds what only snapshots hold",
+    )
 
 
 def keys_of(word: str, *, recording: bool) -> list[bytes]:

@@ -71,7 +71,7 @@ def release(installation: Installation, word: str, *, reason: str) -> str:
     found = [i for i, h in repository.state.holds.items() if i.startswith(word) and not h.released]
     if len(found) != 1:
         raise ConfigError(
-            f"{len(found)} holds in force begin with {word!r}", hint="`tenure hold list` shows them"
+            f"{len(found) or 'no'} holds in force begin with {word!r}", hint="`tenure hold list` shows them"
         )
     matter = repository.state.holds[found[0]].matter
     release_hold(repository, found[0], reason=reason)

@@ -199,6 +199,7 @@ class _Run:
             structure=session.add_structure(structure) if structure else b"",
             redacted=taken.redacted,
             quarantined={},
+            not_scanned=tuple(f"sound of {name}" for name in self._recordings_sets()),
             left_out=len(taken.findings),
         )
         before = session.chunks
@@ -280,6 +281,11 @@ class _Run:
             expressions=layouts.encode(expressions),
             detector=DETECTOR_VERSION,
         )
+
+    def _recordings_sets(self) -> list[str]:
+        """Return the data sets that card detection cannot look into."""
+        sets = self._source.data_sets.items()
+        return sorted(name for name, d in sets if d.kind is DataSetKind.RECORDINGS)
 
     def _lookups(self) -> Lookups:
         """Return lookups into the databases of this run, for recordings whose facts stand in a row."""

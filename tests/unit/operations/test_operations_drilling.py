@@ -36,10 +36,15 @@ def damage_packs(centre: Centre) -> None:
         pack.write_bytes(raw)
 
 
-@pytest.mark.parametrize("source", ["crm", "calls"])
-def test_a_drill_of_a_whole_snapshot_passes_every_check(centre: Centre, source: str) -> None:
+@pytest.mark.parametrize(
+    ("source", "not_made"), [("crm", []), ("calls", [("card data", "sound is not looked into")])]
+)
+def test_a_drill_of_a_whole_snapshot_passes_every_check_it_can_make(
+    centre: Centre, source: str, not_made: list[tuple[str, str]]
+) -> None:
     record = drilled(centre, source)
-    assert [(c.name, c.note) for c in record.checks if c.outcome is not CheckOutcome.PASSED] == []
+    assert [(c.name, c.note) for c in record.checks if c.outcome is CheckOutcome.SKIPPED] == not_made
+    assert [(c.name, c.note) for c in record.checks if c.outcome is CheckOutcome.FAILED] == []
     assert record.outcome is DrillOutcome.PASSED
     assert record.wiped
     assert left_in_scratch(centre) == []
