@@ -16,7 +16,7 @@ import numpy as np
 from tenure.crypto.aead import KEY_BYTES, OVERHEAD, seal
 from tenure.crypto.hashing import random_bytes
 from tenure.domain.errors import IncompleteSnapshotError, IntegrityError
-from tenure.repository import chunks
+from tenure.repository import chunks, codings
 from tenure.repository.entries import PageRef
 from tenure.repository.keystores import KeyStores
 from tenure.repository.model import ChunkKind, ChunkRef, Cohort
@@ -36,7 +36,7 @@ class Stored:
     kind: ChunkKind
     plain: int
     companion: ChunkRef = NONE
-    coding: int = chunks.RAW
+    coding: int = codings.RAW
     length: int = 0
     offset: int = 0
     pack: OpenPack | None = None
@@ -107,8 +107,8 @@ class ChunkWriter:
         stored = self._begin(
             cohort, self._keys.row_id(tag, ChunkKind.COMPANION, plain), ChunkKind.COMPANION, len(plain), NONE
         )
-        stored.coding, payload = chunks.compress(plain)
-        chunks.check_coding(stored.coding, payload, plain)
+        stored.coding, payload = codings.encode_text(plain)
+        codings.check(stored.coding, payload, plain)
         stored.dek = random_bytes(KEY_BYTES)
         sealed = seal(stored.dek, payload, aad=self._aad(stored, tag))
         stored.length = len(sealed)
@@ -208,13 +208,14 @@ class ChunkWriter:
         self._jobs.append(self._executor.submit(work))
 
     def _seal(self, stored: Stored, tag: bytes, plain: Buffer) -> None:
-        stored.coding, payload = chunks.compress(plain)
+        encode = codings.encode_media if stored.kind is ChunkKind.MEDIA else codings.encode_text
+        stored.coding, payload = encode(plain)
         aad = self._aad(stored, tag)
         slot = self._packer.reserve(len(payload) + OVERHEAD)
         try:
             if stored.kind is ChunkKind.STRUCTURE:
                 # Writers must read these again, so their keys come from the index key and from no page.
-                chunks.check_coding(stored.coding, payload, plain)
+                codings.check(stored.coding, payload, plain)
                 slot.view[:] = seal(self._keys.structure_key(stored.ref), payload, aad=aad)
                 stored.dek = bytes(KEY_BYTES)
             else:
