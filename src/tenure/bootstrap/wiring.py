@@ -27,7 +27,6 @@ from tenure.repository.keystores import KeyStores, NamedStore
 from tenure.repository.pruning import KeepPolicy
 from tenure.repository.repository import Pins, Repository, Rights, Writer
 from tenure.sources.folder import FolderSource
-from tenure.sources.sqlite import SqliteSource
 
 PROCESS_POOL_BYTES = 64 * 1024 * 1024
 """From this size of a database on, worker processes that read it are worth their start (about a second)."""
@@ -205,6 +204,8 @@ def _adapter(
 ) -> SourceAdapter:
     if source.kind is SourceKind.FOLDER:
         return FolderSource(source, clock=machine.clock)
+    from tenure.sources.sqlite import SqliteSource  # noqa: PLC0415 - a folder of recordings needs none of it
+
     return SqliteSource(
         source,
         scratch=place.scratch,

@@ -25,7 +25,6 @@ from tenure.evidence.drill_record import FORMAT as DRILL_FORMAT
 from tenure.evidence.drill_record import sign_drill, verify_drill
 from tenure.evidence.entries import Position, read_line
 from tenure.evidence.log import AuditLog
-from tenure.evidence.pages import certificate_page, drill_page
 from tenure.evidence.verification import Verification, log_files, verify_log
 from tenure.evidence.views import DrillView, Issuer
 
@@ -86,6 +85,8 @@ class EvidenceDirectory:
             TruncatedError: The log's tail is missing.
             ValueError: An id that is no file name.
         """
+        from tenure.evidence.pages import certificate_page  # noqa: PLC0415 - most commands write no page
+
         document = sign_certificate(certificate, self._signing_key)
         page = certificate_page(certificate, document, issuer)
         return self._add(document, certificate.id, page, who=who, at=at, outcome="issued")
@@ -98,6 +99,8 @@ class EvidenceDirectory:
             TruncatedError: The log's tail is missing.
             ValueError: An id that is no file name.
         """
+        from tenure.evidence.pages import drill_page  # noqa: PLC0415
+
         document = sign_drill(view.record, self._signing_key)
         return self._add(
             document, view.record.id, drill_page(view), who=who, at=at, outcome=view.record.outcome
