@@ -1,17 +1,17 @@
 """Restore a snapshot, or a part of one, to a new place: less what was forgotten, and never over the live store."""
 
 from collections.abc import Iterator
-from concurrent.futures import Executor, Future
+from concurrent.futures import Executor, Future, wait
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, Self
 
 import msgspec
 import numpy as np
 
 from tenure.domain.catalogue import Source
 from tenure.domain.errors import ConfigError, TenureError
-from tenure.domain.progress import Progress, SilentProgress
+from tenure.domain.progress import Progress, ProgressTask, SilentProgress
 from tenure.operations.installation import Installation
 from tenure.operations.unfinished import Unfinished
 from tenure.repository import rows
@@ -25,8 +25,8 @@ from tenure.sources.folderload import FolderLoader
 from tenure.sources.rowtext import facts_from_rows
 from tenure.sources.sqliteload import SqliteLoader
 
-BATCH_BYTES = 64 * 1024 * 1024
-"""How many bytes of recordings are sorted by pack and read in one go."""
+BATCH_BYTES = 32 * 1024 * 1024
+"""How many bytes of recordings are sorted by pack and read in one go; two such batches are in flight."""
 
 
 class Workplace(Protocol):
@@ -169,6 +169,49 @@ def _check_target(installation: Installation, target: Path) -> None:
             )
 
 
+class _Flight:
+    """Batches being written: two at most, so that workers have the next one at hand while the last one ends.
+
+    Left only when no job runs any more, whatever happened: nobody may write into a folder that is being removed.
+    """
+
+    def __init__(self, task: ProgressTask) -> None:
+        self._task = task
+        self._batches: list[tuple[int, list[Future[None]]]] = []
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: object, error: object, trace: object) -> None:
+        try:
+            while kind is None and self._batches:
+                self._land()
+        finally:
+            for _, jobs in self._batches:
+                for job in jobs:
+                    job.cancel()
+                wait(jobs)
+
+    def add(self, size: int, jobs: list[Future[None]]) -> None:
+        """Take a batch of `size` bytes; waits for the one before the last.
+
+        Raises:
+            TenureError: A recording of an earlier batch could not be written.
+        """
+        self._batches.append((size, jobs))
+        if len(self._batches) > 2:
+            self._land()
+
+    def _land(self) -> None:
+        size, jobs = self._batches[0]
+        wait(jobs)
+        errors = [e for e in (job.exception() for job in jobs) if e is not None]
+        if errors:
+            raise next((e for e in errors if isinstance(e, TenureError)), errors[0])
+        self._batches.pop(0)
+        self._task.advance(size)
+
+
 class _Loading:
     """Loads data sets."""
 
@@ -233,20 +276,20 @@ class _Loading:
         task = self._in.progress.begin(f"Restoring {data_set}", total=total, unit="bytes")
         batch: list[tuple[Cohort, RecordingMeta]] = []
         size = done = 0
-        for cohort, meta in self._reader.recordings(data_set, balance):
-            if self._unfinished.takes(data_set, meta.recording.path, balance):
-                continue
-            if not self._wants(meta):
-                restored.passed_over[data_set] += 1
-                continue
-            batch.append((cohort, meta))
-            size += meta.recording.size
-            if size >= BATCH_BYTES:
-                done += self._write(batch)
-                task.advance(size)
-                batch, size = [], 0
-        done += self._write(batch)
-        task.advance(size)
+        with _Flight(task) as flight:
+            for cohort, meta in self._reader.recordings(data_set, balance):
+                if self._unfinished.takes(data_set, meta.recording.path, balance):
+                    continue
+                if not self._wants(meta):
+                    restored.passed_over[data_set] += 1
+                    continue
+                batch.append((cohort, meta))
+                size += meta.recording.size
+                done += meta.recording.size
+                if size >= BATCH_BYTES:
+                    flight.add(size, self._write(batch))
+                    batch, size = [], 0
+            flight.add(size, self._write(batch))
         task.end()
         return done
 
@@ -256,8 +299,8 @@ class _Loading:
             return False
         return part.subject is None or meta.subjects.get(part.subject[0]) == part.subject[1]
 
-    def _write(self, batch: list[tuple[Cohort, RecordingMeta]]) -> int:
-        """Write recordings: those of one chunk in the order of packs, whole ranges at a time; large ones singly."""
+    def _write(self, batch: list[tuple[Cohort, RecordingMeta]]) -> list[Future[None]]:
+        """Begin to write recordings: those of one chunk in the order of packs, whole ranges; large ones singly."""
         single: dict[Place, tuple[Cohort, RecordingMeta]] = {}
         jobs: list[Future[None]] = []
         for cohort, meta in batch:
@@ -268,10 +311,7 @@ class _Loading:
                 jobs.append(self._in.executor.submit(self._one, cohort, meta))
         groups = self._reader.chunks.spans(single)
         jobs.extend(self._in.executor.submit(self._span, group, single) for group in groups)
-        errors = [e for e in (job.exception() for job in jobs) if e is not None]
-        if errors:
-            raise next((e for e in errors if isinstance(e, TenureError)), errors[0])
-        return sum(meta.recording.size for _, meta in batch)
+        return jobs
 
     def _one(self, cohort: Cohort, meta: RecordingMeta) -> None:
         self._loader.recording(meta.recording, self._reader.pieces(cohort, meta))

@@ -11,6 +11,7 @@ import msgspec
 from tenure.domain.errors import ConfigError, IncompleteSnapshotError, IntegrityError, SourceError
 from tenure.domain.progress import Progress, ProgressTask
 from tenure.sources.base import Finding, Recording, RowBatch, RowLayout
+from tenure.sources.flushing import flush_filesystem, start_writing
 from tenure.sources.folderwalk import open_directory, parts_of
 from tenure.sources.scratch import claim_folder
 
@@ -122,6 +123,7 @@ class FolderLoader:
             raise IncompleteSnapshotError(f"a recording of {file.size} bytes came as {written}")
         os.fchmod(descriptor, file.mode)
         os.utime(descriptor, ns=(file.mtime_ns, file.mtime_ns))
+        start_writing(descriptor)
 
     def _made(self, directories: list[bytes]) -> int:
         """Open a directory below the new folder, made where it is not there."""
@@ -141,10 +143,16 @@ class FolderLoader:
 
         Raises:
             ConfigError: The target appeared meanwhile.
+            SourceError: The disk did not take it.
         """
         if self._temporary is None:
             raise RuntimeError("nothing was begun")
-        os.sync()  # one call for all files; a sync for each of 100,000 would take minutes
+        try:
+            flush_filesystem(self._root)
+        except OSError as e:
+            raise SourceError(
+                f"{self._target} could not be written to the disk: {e.strerror}", hint=_ROOM
+            ) from e
         if os.path.lexists(self._target):
             self.abandon()
             raise ConfigError(f"{self._target.name} appeared at the target during the restore")
