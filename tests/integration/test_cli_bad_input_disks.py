@@ -169,6 +169,24 @@ def test_a_state_folder_that_may_not_be_written(tmp_path: Path) -> None:
     centre.still_restores()
 
 
+@pytest.mark.parametrize("named", [False, True])
+def test_a_scratch_directory_that_may_only_be_read(*, tmp_path: Path, named: bool) -> None:
+    centre = site(tmp_path)
+    scratch = centre.root / ("elsewhere" if named else "state/scratch")
+    scratch.mkdir(exist_ok=True)
+    if named:
+        centre.configure(("state: state ", "scratch: elsewhere\nstate: state "))
+    before = centre.numbers("crm")
+    done = _bound(centre, scratch, "snapshot", "crm")
+    done.refused(
+        71, rf"scratch directory \S*{scratch.name} cannot be used: Permission denied", "who owns", "`scratch`"
+    )
+    assert centre.numbers("crm") == before
+    centre.run("snapshot", "crm").worked()
+    assert list(scratch.iterdir()) == []
+    centre.still_restores()
+
+
 def test_a_folder_where_init_may_not_write(tmp_path: Path) -> None:
     centre = Site(tmp_path)
     (tmp_path / "closed").mkdir()

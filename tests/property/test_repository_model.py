@@ -109,7 +109,9 @@ class RepositoryMachine(RuleBasedStateMachine):
     @rule()
     def rotate(self) -> None:
         self.house.readers.append(RecipientPrivate.generate())
-        rotation.open_epoch(self.house.open(reader=True), self.house.recipients())
+        rotation.open_epoch(
+            self.house.open(reader=True), self.house.recipients(), self.house.private_halves()
+        )
         repo = self.house.open(reader=True)
         rotation.reseal(repo, SilentProgress())
         rotation.close_old_epochs(repo)

@@ -81,12 +81,13 @@ def restore(source: Source, place: Path, to: Path) -> None:
 
 
 @settings(max_examples=120, deadline=None)
-@given(drawn=databases())
-def test_a_restored_database_equals_the_original(drawn: tuple[str, list[list[Any]]]) -> None:
+@given(drawn=databases(), encoding=st.sampled_from(["UTF-8", "UTF-8", "UTF-16le", "UTF-16be"]))
+def test_a_restored_database_equals_the_original(drawn: tuple[str, list[list[Any]]], encoding: str) -> None:
     ddl, rows = drawn
     with tempfile.TemporaryDirectory() as name:
         place = Path(name)
         with closing(sqlite3.connect(place / "a.db")) as made:
+            made.execute(f"PRAGMA encoding = '{encoding}'")
             made.execute(ddl)
             for row in rows:
                 marks = ", ".join("CAST(? AS TEXT)" if isinstance(v, OddText) else "?" for v in row)

@@ -10,6 +10,8 @@ import numpy as np
 import pyarrow as pa
 
 from support.clock import FixedClock
+from tenure.cards.detect import find
+from tenure.cards.quarantine import finding_id
 from tenure.crypto.hpke import RecipientPrivate
 from tenure.crypto.signing import SigningKey
 from tenure.domain.progress import SilentProgress
@@ -26,6 +28,7 @@ from tenure.repository.ledger import HeadMemory
 from tenure.repository.marker import Parameters
 from tenure.repository.model import Cohort
 from tenure.repository.repository import Pins, Repository, Rights, Writer
+from tenure.repository.secrets import SourceKeys
 from tenure.repository.session import Outcome, Session
 from tenure.repository.snapshotreader import Balance
 from tenure.repository.tablewriter import TableWriter
@@ -68,6 +71,10 @@ class House:
         publics = [("reader", self.readers[-1].public()), ("recovery", self.recovery.public())]
         return tuple(Recipient(role=r, provider="local", key_id=p.key_id, public=p.raw) for r, p in publics)
 
+    def private_halves(self) -> LocalKeyring:
+        """Return what proves that the newest recipients can unwrap, and nothing older."""
+        return LocalKeyring([self.readers[-1], self.recovery])
+
     def create(self, *sources: str) -> Repository:
         founding = repository.Founding(
             purge=self.purge,
@@ -76,8 +83,7 @@ class House:
             one_person=True,
             parameters=self.parameters,
         )
-        marker, _ = repository.create(self.place(), founding)
-        self.id = marker.repository_id
+        self.id = repository.create(self.place(), founding).repository_id
         repo = self.open(reader=True)
         for source in sources:
             self.writers[source] = repo.admit(source)
@@ -96,7 +102,7 @@ class House:
 
 
 def _month(span: str) -> str:
-    return "NaT" if span.startswith("open:") else span
+    return "NaT" if ":" in span else span  # open, or in quarantine
 
 
 def batch_of(rows: Rows) -> RowBatch:
@@ -174,7 +180,7 @@ def write_calls(session: Session, calls: Calls) -> None:
     session.add_recordings("calls", writer.end())
 
 
-def outcome(at: datetime) -> Outcome:
+def outcome(at: datetime, findings: frozenset[bytes] = frozenset()) -> Outcome:
     return Outcome(
         group=bytes(16),
         taken_at=at.timestamp(),
@@ -183,11 +189,26 @@ def outcome(at: datetime) -> Outcome:
         settings=b"{}",
         detector="",
         rules=b"",
+        findings=findings,
+    )
+
+
+def finding(house: House, text: str, data_set: str = "notes", column: str = "text") -> bytes:
+    """Return the name of the one thing in a text that may be card data."""
+    (found,) = find(text)
+    return finding_id(
+        SourceKeys(house.writers["crm"].secrets).finding, data_set, column, text.encode(), found
     )
 
 
 def take(
-    house: House, rows: Rows, calls: Calls | None = None, *, source: str = "crm", alone: bool = True
+    house: House,
+    rows: Rows,
+    calls: Calls | None = None,
+    *,
+    source: str = "crm",
+    alone: bool = True,
+    findings: frozenset[bytes] = frozenset(),
 ) -> int:
     """Take a whole snapshot, as a process that can only write; return its number."""
     repo = house.open(reader=False)
@@ -195,7 +216,7 @@ def take(
     write_rows(repo, session, rows)
     if calls is not None:
         write_calls(session, calls)
-    return session.commit(outcome(house.clock.now()))
+    return session.commit(outcome(house.clock.now(), findings))
 
 
 def read_rows(

@@ -10,25 +10,40 @@ import sys
 from datetime import timedelta
 from pathlib import Path
 
+import numpy as np
+
 HERE = Path(__file__).parent
 sys.path[:0] = [str(HERE.parent), str(HERE.parent.parent / "src")]
 
-from support.repo import Calls, House, Rows, identities, take  # noqa: E402
+from support.repo import Calls, House, Rows, finding, identities, take  # noqa: E402
 from tenure.crypto.hpke import RecipientPrivate  # noqa: E402
 from tenure.domain.progress import SilentProgress  # noqa: E402
 from tenure.objectstore.memory import MemoryStore  # noqa: E402
 from tenure.repository import names, rotation  # noqa: E402
+from tenure.repository.entries import Answer  # noqa: E402
 from tenure.repository.forgetting import Forgetting, Order  # noqa: E402
 from tenure.repository.marker import FORMAT  # noqa: E402
 from tenure.repository.model import ChunkKind, Cohort  # noqa: E402
 from tenure.repository.page import open_index  # noqa: E402
-from tenure.repository.scopes import Scope  # noqa: E402
+from tenure.repository.scopes import Recut, Scope  # noqa: E402
 
 ROWS: Rows = {k: (f"2025-0{k % 3 + 1}", f"customer {k % 4}", f"note {k} \N{SNOWMAN}") for k in range(30)}
 LATER: Rows = {k: v for k, v in ROWS.items() if k % 7} | {40: ("open:2026-03", "customer 9", "still open")}
 CALLS: Calls = {
     f"2025/{k}.wav": (f"2025-0{k % 2 + 1}", f"customer {k}", bytes(range(256)) * 5 * k) for k in range(4)
 }
+SURELY, HARDLY = "order 5425 2334 3010 9903 arrived", "order 4012 8888 8888 1881 arrived"
+WAITING: Rows = {
+    51: ("quarantine:2026-03-01", "customer 1", SURELY),
+    52: ("quarantine:2026-03-01", "customer 2", HARDLY),
+}
+ANSWERED: Rows = {**WAITING, 51: ("quarantine:2026-03-01", "customer 1", "order **** **** **** 9903 arrived")}
+
+
+GONE_AT = (4, 6)
+"""Ledger numbers at which the two notes that are forgotten were seen to be gone; of the recording none is known."""
+MEANT = {0: 3, 4: 3, 5: 2, 6: 2, 7: 1}
+"""By a snapshot's view: how many of the first forgetting's fingerprints apply to it."""
 
 
 def forget(house: House, scope: Scope) -> None:
@@ -42,17 +57,23 @@ def make() -> tuple[House, dict[str, object]]:
     """Return an installation that has met every kind of entry but a prune's, and what its snapshots must read as."""
     house = House()
     house.create("crm")
-    first = take(house, ROWS, CALLS)
+    likely = [finding(house, text) for text in (SURELY, HARDLY)]
+    first = take(house, {**ROWS, **WAITING}, CALLS, findings=frozenset(likely))
+    for name, answer in zip(likely, ("redact", "keep"), strict=True):
+        entry = Answer(source="crm", findings=(name,), answer=answer, by="example")
+        house.open(reader=True).ledger.append(entry, house.purge)
     house.clock.advance(days=1)
     repo = house.open(reader=True)
     records = {
         "notes": identities(repo, "crm", [b"i3", b"i4"]),
         "calls": identities(repo, "crm", [b"2025/2.wav"]),
     }
-    forget(house, Scope(records=records))
+    forget(house, Scope(records=records, gone={"notes": np.array(GONE_AT, np.uint64)}))
+    recut = Recut(findings=frozenset(likely[:1]), keep="keep last 4", records=1)
+    forget(house, Scope(recut={"notes": recut}))
     forget(house, Scope(cohorts=(Cohort(data_set="notes", rule_class="", span="2025-03"),)))
     house.readers.append(RecipientPrivate.generate())
-    rotation.open_epoch(house.open(reader=True), house.recipients())
+    rotation.open_epoch(house.open(reader=True), house.recipients(), house.private_halves())
     rotation.reseal(house.open(reader=True), SilentProgress())
     rotation.close_old_epochs(house.open(reader=True))
     house.readers.pop(0)
@@ -62,7 +83,7 @@ def make() -> tuple[House, dict[str, object]]:
     gone = {3, 4} | {k for k in ROWS if k % 3 == 2}
     model: dict[str, object] = {
         str(first): [
-            {k: v[1:] for k, v in ROWS.items() if k not in gone},
+            {k: v[1:] for k, v in {**ROWS, **ANSWERED}.items() if k not in gone},
             sorted(set(CALLS) - {"2025/2.wav"}),
         ],
         str(second): [{k: v[1:] for k, v in LATER.items()}, sorted(CALLS)],
@@ -141,6 +162,7 @@ def main() -> None:
         "objects": objects_of(house.objects),
         "keys": objects_of(house.key_stores[0]),
         "snapshots": model,
+        "fingerprints": MEANT,
         "calls": {p: base64.b64encode(v[2]).decode() for p, v in CALLS.items()},
     }
     (HERE / f"repository-{FORMAT}.json").write_text(json.dumps(golden, indent=0) + "\n", "ascii")

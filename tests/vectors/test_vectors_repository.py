@@ -16,6 +16,7 @@ from tenure.crypto.signing import SigningKey
 from tenure.domain import errors
 from tenure.objectstore.base import ObjectInfo
 from tenure.objectstore.memory import MemoryStore
+from tenure.repository.scopes import open_fingerprints
 
 HERE = Path(__file__).parent
 VERSIONS = ("1-draft",)
@@ -70,6 +71,17 @@ def test_a_golden_repository_reads_for_ever(version: str, key: str) -> None:
     }
     assert read_everything(house) == expected
     assert_sound(house.open(reader=True), house)
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_fingerprints_of_a_golden_forgetting_apply_to_the_views_they_say(version: str) -> None:
+    found = golden(version)
+    repo = house_of(found).open(reader=True)
+    first = min(repo.state.forgets.values(), key=lambda f: f.number)
+    key = repo.secrets.fingerprint
+    for view, count in found["fingerprints"].items():
+        prints = open_fingerprints(first.fingerprints, key, "crm", view=int(view))
+        assert sum(map(len, prints.values())) == count
 
 
 def open_it(house: House) -> dict[str, list[Any]]:

@@ -7,12 +7,13 @@ from pathlib import Path
 
 from tenure.bootstrap import keyfiles
 from tenure.bootstrap.wiring import create_store
+from tenure.crypto.hashing import random_bytes
 from tenure.crypto.hpke import RecipientPrivate
 from tenure.crypto.signing import SigningKey
 from tenure.domain.clock import Clock
-from tenure.domain.errors import ConfigError
-from tenure.keys.local import KeyKind
-from tenure.repository import repository
+from tenure.domain.errors import ConfigError, KeyMismatchError, KeyUnavailableError, PreconditionFailedError
+from tenure.keys.local import KeyFile, KeyKind, read_key_file
+from tenure.repository import names, repository
 from tenure.repository.entries import Recipient
 from tenure.repository.headfile import HeadFile
 from tenure.repository.keystores import KeyStores, NamedStore
@@ -87,26 +88,29 @@ class Made:
 
 
 def init(folder: Path, *, clock: Clock, name: str, officer: str, sources: str = EXAMPLE_SOURCES) -> Made:
-    """Make a new installation in a folder.
+    """Make a new installation in a folder, or complete one whose making was cut short.
+
+    Keys first, then the repository that trusts them, `tenure.yaml` last: where it is, there is an installation;
+    where it is not, nobody can have used what is there, and running this again completes it.
 
     Raises:
-        ConfigError: There is one already; nothing was changed.
+        ConfigError: There is one already, or something else; nothing was changed.
     """
-    config = folder / "tenure.yaml"
-    for taken in (config, folder / "repository", folder / "keys"):
-        if taken.exists():
-            raise ConfigError(f"{taken} is there already: nothing was changed", hint="choose an empty folder")
-    keys, state = folder / "keys", folder / "state"
+    config, keys, state = folder / "tenure.yaml", folder / "keys", folder / "state"
+    _refuse_what_is_there(folder)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        keys.mkdir(mode=0o700)
+        keys.mkdir(mode=0o700, exist_ok=True)
         state.mkdir(mode=0o700, exist_ok=True)
     except OSError as e:
         hint = "choose a folder that you may write to, with room"
         raise ConfigError(f"{folder} cannot be made into an installation: {e.strerror}", hint=hint) from e
-    secrets = _Secrets(SigningKey.generate(), RecipientPrivate.generate(), RecipientPrivate.generate())
-    marker, _ = repository.create(_place(folder, clock), _founding(secrets, clock))
-    recovery = _keep_keys(keys, marker.repository_id, secrets, clock)
+    secrets = _secrets(keys, clock)
+    try:
+        marker = repository.create(_place(folder, clock), _founding(secrets, clock))
+    except PreconditionFailedError as e:
+        raise ConfigError(f"{folder}: {e}", hint=e.hint) from e
+    rules = copy_starter_rules(folder / "retention_rules")
     text = TEMPLATE.format(
         name=name,
         officer=officer,
@@ -116,15 +120,101 @@ def init(folder: Path, *, clock: Clock, name: str, officer: str, sources: str = 
         key_stores="\n".join(f"    {n}: {url}" for n, url in KEY_STORES.items()),
         sources=sources,
     )
-    config.write_text(text, "utf-8")
-    return Made(config=config, recovery=recovery, rules=copy_starter_rules(folder / "retention_rules"))
+    unfinished = folder / ".tenure.yaml.unfinished"
+    unfinished.write_text(text, "utf-8")
+    unfinished.replace(config)  # whole or not at all
+    return Made(config=config, recovery=keys / "recovery.key", rules=rules)
 
 
-@dataclass(frozen=True, slots=True)
+def _refuse_what_is_there(folder: Path) -> None:
+    """Refuse a folder in use. Keys of a making that was cut short are known by their names and their number."""
+    config, keys = folder / "tenure.yaml", folder / "keys"
+    if config.exists():
+        raise ConfigError(f"{config} is there already: nothing was changed", hint="choose an empty folder")
+    mine = {f"{name}.key" for name in KINDS}
+    there = {p.name for p in keys.iterdir()} if keys.is_dir() else set[str]()
+    if there - mine or (keys.exists() and not keys.is_dir()):
+        raise ConfigError(
+            f"{keys} is there already: nothing was changed",
+            hint=f"choose an empty folder; if this is an installation, put its {config.name} back",
+        )
+    if there:
+        return
+    for taken in (folder / "repository", folder / "state" / "head"):
+        if taken.exists():
+            raise ConfigError(
+                f"{taken} is there already, and no keys that belong to it: nothing was changed",
+                hint=f"choose an empty folder; put the keys back, or remove {taken} if nothing in it is needed",
+            )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class _Secrets:
+    repository: bytes
     purge: SigningKey = field(repr=False)
     reader: RecipientPrivate = field(repr=False)
     recovery: RecipientPrivate = field(repr=False)
+
+
+KINDS = {
+    "purge": KeyKind.PURGE,
+    "epoch-1": KeyKind.READER,
+    "recovery": KeyKind.RECOVERY,
+    "evidence": KeyKind.EVIDENCE,
+}
+"""Key files of a new installation, in the order in which they are written."""
+
+
+def _secrets(folder: Path, clock: Clock) -> _Secrets:
+    """Return the keys of a new installation, all in files; those that a run before this one wrote are kept."""
+    found = {name: _kept(folder / f"{name}.key", kind) for name, kind in KINDS.items()}
+    lost = [name for name, key in found.items() if key is None]
+    if lost and (folder.parent / "repository" / names.MARKER).exists():
+        raise ConfigError(
+            f"{folder / lost[0]}.key is not here, and the repository was made with it: nothing was changed",
+            hint="put the key file back, then run `tenure init` again",
+        )
+    ids = {key.repository for key in found.values() if key is not None}
+    if len(ids) > 1:
+        raise ConfigError(
+            f"the keys in {folder} belong to several repositories: nothing was changed",
+            hint="choose an empty folder",
+        )
+    repository_id = bytes.fromhex(ids.pop()) if ids else random_bytes(16)
+    raw: dict[str, bytes] = {}
+    for name, kind in KINDS.items():
+        key = found[name]
+        fresh = SigningKey if kind in {KeyKind.PURGE, KeyKind.EVIDENCE} else RecipientPrivate
+        raw[name] = fresh.generate().raw if key is None else key.fields["private"]
+        fields = {"private": raw[name]}
+        if kind is KeyKind.RECOVERY:
+            fields["purge_public"] = SigningKey.from_raw(raw["purge"]).public().raw
+        if key is None:
+            keyfiles.keep(folder, name, kind=kind, repository=repository_id, at=clock.now(), fields=fields)
+        elif key.fields != fields:
+            raise ConfigError(
+                f"the keys in {folder} do not belong together: nothing was changed",
+                hint="choose an empty folder",
+            )
+    return _Secrets(
+        repository=repository_id,
+        purge=SigningKey.from_raw(raw["purge"]),
+        reader=RecipientPrivate.from_raw(raw["epoch-1"]),
+        recovery=RecipientPrivate.from_raw(raw["recovery"]),
+    )
+
+
+def _kept(path: Path, kind: KeyKind) -> KeyFile | None:
+    """Return a key file that an earlier run wrote, None where it did not get so far."""
+    if not path.exists():
+        return None
+    try:
+        return read_key_file(path, passphrase=None, kind=kind)
+    except (KeyMismatchError, KeyUnavailableError) as e:
+        raise ConfigError(
+            f"{path} is there and cannot be used ({e}): nothing was changed",
+            hint=f"if it is what a run of `tenure init` left that was cut short, remove {path}, then run it again",
+        ) from e
 
 
 def _place(folder: Path, clock: Clock) -> repository.Place:
@@ -138,6 +228,7 @@ def _place(folder: Path, clock: Clock) -> repository.Place:
 def _founding(secrets: _Secrets, clock: Clock) -> repository.Founding:
     publics = (("reader", secrets.reader.public()), ("recovery", secrets.recovery.public()))
     return repository.Founding(
+        repository=secrets.repository,
         purge=secrets.purge,
         recipients=tuple(
             Recipient(role=role, provider="local", key_id=k.key_id, public=k.raw) for role, k in publics
@@ -146,18 +237,6 @@ def _founding(secrets: _Secrets, clock: Clock) -> repository.Founding:
         one_person=True,
         parameters=Parameters(),
     )
-
-
-def _keep_keys(folder: Path, found: bytes, secrets: _Secrets, clock: Clock) -> Path:
-    """Write the key files; return the recovery key's."""
-    at = clock.now()
-    reader, purge = {"private": secrets.reader.raw}, {"private": secrets.purge.raw}
-    recovery = {"private": secrets.recovery.raw, "purge_public": secrets.purge.public().raw}
-    keyfiles.keep(folder, "epoch-1", kind=KeyKind.READER, repository=found, at=at, fields=reader)
-    keyfiles.keep(folder, "purge", kind=KeyKind.PURGE, repository=found, at=at, fields=purge)
-    evidence = {"private": SigningKey.generate().raw}
-    keyfiles.keep(folder, "evidence", kind=KeyKind.EVIDENCE, repository=found, at=at, fields=evidence)
-    return keyfiles.keep(folder, "recovery", kind=KeyKind.RECOVERY, repository=found, at=at, fields=recovery)
 
 
 def starter_rules() -> Path:
@@ -170,8 +249,11 @@ def copy_starter_rules(target: Path) -> int:
     """Copy the starter rules where there are none yet; return how many files."""
     if target.exists():
         return 0
-    target.mkdir(parents=True)
+    unfinished = target.with_name(f".{target.name}.unfinished")
+    shutil.rmtree(unfinished, ignore_errors=True)
+    unfinished.mkdir(parents=True)
     files = sorted(starter_rules().glob("*.yaml"))
     for file in files:
-        shutil.copyfile(file, target / file.name)
+        shutil.copyfile(file, unfinished / file.name)
+    unfinished.replace(target)  # whole or not at all
     return len(files)

@@ -14,7 +14,7 @@ from tenure.cards.plain import DIGIT_OR_ENTITY
 Text = TypeVar("Text", bytes, str)
 
 _STRING_OR_NUMBER = re.compile(rb'"(?:[^"\\]|\\.)*"|(-?[0-9]+(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?)', re.DOTALL)
-_ROUNDS = 8  # what is left of two numbers can make a third; every round leaves fewer digits
+ROUNDS = 8  # what is left of two numbers can make a third; every round leaves fewer digits
 
 
 class Keep(StrEnum):
@@ -51,7 +51,7 @@ def redact(text: Text, findings: Iterable[Finding], how: Keep = Keep.LAST_4) -> 
 def redact_found(text: bytes, *, at_least: Confidence = Confidence.SURE, how: Keep = Keep.LAST_4) -> Cut:
     """Find and cut until nothing of this confidence is left; doing it again changes nothing."""
     everything: list[Finding] = []
-    for _ in range(_ROUNDS):
+    for _ in range(ROUNDS):
         findings = tuple(f for f in find(text) if f.confidence >= at_least)
         if not findings:
             break

@@ -64,15 +64,22 @@ def _day(key: rotating.RecipientStatus) -> str:
 
 @keys.command()
 @click.option("--protect", is_flag=True, help="Ask for a passphrase for the new key files.")
+@click.option(
+    "--recovery-key",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="The new recovery key, where a rotation was cut short and the file is elsewhere by now.",
+)
 @common
-def rotate(frame: Frame, protect: bool) -> int:  # noqa: FBT001 - a flag of the command line
+def rotate(frame: Frame, protect: bool, recovery_key: Path | None) -> int:  # noqa: FBT001 - a flag of the command line
     """Replace the reading and the recovery key; what was forgotten before becomes final.
 
-    A rotation that was cut short goes on when it is run again.
+    Both new keys prove that they open what is theirs, before an old one goes. A rotation that was cut short goes on
+    when it is run again.
     """
     phrase = _new_passphrase() if protect else None
     with frame.installation() as installation:
-        done = rotating.rotate(installation, Secrecy(ask=frame.passphrase, protect=phrase))
+        secrecy = Secrecy(ask=frame.passphrase, protect=phrase)
+        done = rotating.rotate(installation, secrecy, recovery=recovery_key)
     _tell(frame, done)
     frame.document(
         {
@@ -82,6 +89,7 @@ def rotate(frame: Frame, protect: bool) -> int:  # noqa: FBT001 - a flag of the 
             "destroyed": done.destroyed,
             "reader_key": done.reader,
             "recovery_key": done.recovery,
+            "recovery_proven": done.recovery_proven,
             "final_at": done.final_at.isoformat() if done.final_at else None,
         }
     )
@@ -98,7 +106,8 @@ def _tell(frame: Frame, done: Rotated) -> None:
     frame.say(f"Epoch {done.epoch} is open; {number(done.pages)} key pages were sealed anew.")
     if done.proven is not None:
         frame.say(
-            f"The new key opened {done.proven.chunks} chunks, a sample of all {done.proven.cohorts} cohorts."
+            f"The new {'keys' if done.recovery_proven else 'key'} opened {done.proven.chunks} chunks, a sample of all"
+            f" {done.proven.cohorts} cohorts."
         )
     for path in done.destroyed:
         frame.say(f"Destroyed: {path}")

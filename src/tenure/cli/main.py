@@ -19,7 +19,8 @@ MODULES: Mapping[str, tuple[str, ...]] = {
     "evidence": ("evidence", "ledger"),
     "drills": ("drill",),
     "cards": ("cards",),
-    "upkeep": ("verify", "prune", "status", "report", "control"),
+    "upkeep": ("verify", "status", "report", "control"),
+    "prune": ("prune",),
     "keys": ("keys",),
     "demo": ("demo",),
 }
@@ -53,6 +54,6 @@ def run() -> None:
     except click.ClickException as e:
         e.show()
         sys.exit(e.exit_code)
-    except click.Abort:
+    except (KeyboardInterrupt, click.Abort):  # also before a command could take the signal over
         click.echo("cancelled; nothing was changed", err=True)
         sys.exit(CANCELLED)

@@ -8,14 +8,16 @@ from pathlib import Path
 
 import click
 
-from tenure.bootstrap.init import init as make
 from tenure.bootstrap.recovering import Remains, recovered
 from tenure.cli.frame import INCOMPLETE, Frame, common, number, size
-from tenure.domain.errors import ConfigError
+from tenure.domain.errors import ConfigError, IntegrityError, KeyMismatchError
 from tenure.operations import restore as restoring
 from tenure.operations import snapshot as taking
 from tenure.operations.restore import Part, Restored
-from tenure.repository.state import State
+from tenure.operations.snapshot import Taken
+from tenure.repository.manifest import Manifest, cut_in
+from tenure.repository.repository import Repository
+from tenure.repository.state import SnapshotState, State
 
 
 @click.command()
@@ -23,6 +25,8 @@ from tenure.repository.state import State
 @common
 def init(frame: Frame, folder: Path) -> int:
     """Make keys, a repository, a commented tenure.yaml and starter rules in FOLDER (default: here)."""
+    from tenure.bootstrap.init import init as make  # noqa: PLC0415 - founding is done once, snapshots every hour
+
     made = make(folder, clock=frame.clock, name=folder.absolute().name or "tenure", officer=_user())
     frame.say(
         f"Made [bold]{made.config}[/], a repository, two key stores, keys, and {made.rules} starter rules."
@@ -67,30 +71,43 @@ def snapshot(frame: Frame, sources: tuple[str, ...]) -> int:
         for finding in t.findings:
             where = f": {os.fsdecode(finding.where)!r}" if finding.where else ""
             frame.say(f"[yellow]{t.source}: {finding.reason}[/]" + where.replace("[", r"\["))
-        likely = sum(t.likely.values())
-        if likely:
-            frame.say(
-                f"{t.source}: {likely} findings look like card data and were left; see `tenure cards scan`"
-            )
-    frame.document(
-        {
-            "snapshots": [
-                {
-                    "number": t.number,
-                    "source": t.source,
-                    "taken_at": t.taken_at.isoformat(),
-                    "records": t.records,
-                    "bytes": t.plain,
-                    "added_bytes": t.stored,
-                    "redacted": t.redacted,
-                    "likely_card_data": t.likely,
-                    "findings": [f.reason for f in t.findings],
-                }
-                for t in taken
-            ]
-        }
-    )
+        _tell_left(frame, t)
+    frame.document({"snapshots": [_taken(t) for t in taken]})
     return INCOMPLETE if any(t.findings for t in taken) else 0
+
+
+def _tell_left(frame: Frame, t: Taken) -> None:
+    """Print what of a snapshot may be card data all the same."""
+    if waiting := sum(t.quarantined.values()):
+        frame.say(
+            f"{t.source}: {number(waiting)} rows may hold card data and are sealed apart; it is cut after 7 days:"
+            " [bold]tenure cards quarantine list[/]"
+        )
+    if likely := sum(t.likely.values()):
+        frame.say(
+            f"{t.source}: {number(likely)} findings look like card data and were left: in numeric columns, in columns of"
+            " ids, or answered for; see [bold]tenure cards scan[/]"
+        )
+    if unreadable := sum(n for cells in t.unreadable.values() for n in cells.values()):
+        frame.say(
+            f"{t.source}: {number(unreadable)} binary cells could not be looked into: [bold]tenure show {t.number}[/]"
+        )
+
+
+def _taken(t: Taken) -> dict[str, object]:
+    return {
+        "number": t.number,
+        "source": t.source,
+        "taken_at": t.taken_at.isoformat(),
+        "records": t.records,
+        "bytes": t.plain,
+        "added_bytes": t.stored,
+        "redacted": t.redacted,
+        "likely_card_data": t.likely,
+        "quarantined": t.quarantined,
+        "unreadable": t.unreadable,
+        "findings": [f.reason for f in t.findings],
+    }
 
 
 def _remains(command: Callable[..., object]) -> Callable[..., object]:
@@ -134,7 +151,7 @@ def snapshots(
 ) -> int:
     """List snapshots, of SOURCE or of all."""
     remains = _told(recovery_key, repository, key_stores)
-    state, sources = _listed(frame) if remains is None else _recovered_state(frame, remains)
+    state, sources, cards = _listed(frame) if remains is None else _recovered_state(frame, remains)
     if source is not None and source not in sources and not state.snapshots_of(source):
         raise taking.unknown_source(source, sources)
     found = state.snapshots_of(source)
@@ -154,23 +171,45 @@ def snapshots(
                     "taken_at": datetime.fromtimestamp(s.entry.taken_at, UTC).isoformat(),
                     "records": s.entry.rows,
                     "bytes": s.entry.plain,
+                    **cards[s.number],
                 }
                 for s in found
             ]
         }
+        if frame.as_json
+        else {}
     )
     return 0
 
 
-def _listed(frame: Frame) -> tuple[State, set[str]]:
+_Listed = tuple[State, set[str], dict[int, dict[str, object]]]
+
+
+def _listed(frame: Frame) -> _Listed:
     with frame.installation() as installation:
-        return installation.open_writing().state, set(installation.catalogue.sources)
+        repository = installation.open_writing()
+        return repository.state, set(installation.catalogue.sources), _cards_by_number(frame, repository)
 
 
-def _recovered_state(frame: Frame, remains: Remains) -> tuple[State, set[str]]:
+def _recovered_state(frame: Frame, remains: Remains) -> _Listed:
     with frame.machine() as machine, recovered(remains, machine) as opened:
         state = opened.repository.state
-        return state, {w.source for w in state.writers.values()}
+        sources = {w.source for w in state.writers.values()}
+        return state, sources, _cards_by_number(frame, opened.repository)
+
+
+def _cards_by_number(frame: Frame, repository: Repository) -> dict[int, dict[str, object]]:
+    """Return what the manifests say of card data; only with --json, for each manifest is an object to get."""
+    found = repository.state.snapshots_of(None) if frame.as_json else []
+    return {s.number: _cards_in(repository, s) for s in found}
+
+
+def _cards_in(repository: Repository, snapshot: SnapshotState) -> dict[str, object]:
+    """Return what one manifest says; that it is damaged, or another's to read, must not hide the list."""
+    try:
+        return _cards_of(repository.manifest(snapshot))
+    except (IntegrityError, KeyMismatchError) as e:
+        return {"manifest": str(e)}
 
 
 @click.command()
@@ -182,13 +221,14 @@ def show(frame: Frame, snapshot: int) -> int:
         repository = installation.open_writing()
         manifest = repository.manifest(repository.snapshot(snapshot))
     rows = [
-        [name, line.kind, number(line.records), size(line.plain), number(manifest.redacted.get(name, 0))]
+        [name, line.kind, number(line.records), size(line.plain), number(cut_in(manifest, name).total)]
         for name, line in manifest.data_sets.items()
     ]
     frame.say(
         f"Snapshot {snapshot} of [bold]{manifest.source}[/], taken {_when(manifest.taken_at)} by {manifest.tool}"
     )
     frame.table("", ["data set", "kind", "records", "size", "redacted"], rows, numbers=(2, 3, 4))
+    _tell_cards(frame, manifest)
     if manifest.left_out:
         frame.say(f"{manifest.left_out} records changed or vanished while they were read and are not in it")
     frame.document(
@@ -200,11 +240,50 @@ def show(frame: Frame, snapshot: int) -> int:
                 n: {"kind": d.kind, "records": d.records, "bytes": d.plain}
                 for n, d in manifest.data_sets.items()
             },
-            "redacted": manifest.redacted,
+            **_cards_of(manifest),
             "left_out": manifest.left_out,
         }
     )
     return 0
+
+
+def _tell_cards(frame: Frame, manifest: Manifest) -> None:
+    """Print what was cut, what waits for an answer, and what could not be looked into."""
+    cut = [
+        [name, column, number(line.numbers), number(line.codes), number(line.tracks)]
+        for name, lines in manifest.redacted.items()
+        for column, line in lines.items()
+    ]
+    if cut:
+        columns = ["data set", "column", "card numbers", "security codes", "track data"]
+        frame.table("Card data cut", columns, cut, numbers=(2, 3, 4))
+    for name, waiting in manifest.quarantined.items():
+        frame.say(f"{number(waiting)} rows of {name} may hold card data and were sealed apart")
+    for name, cells in manifest.unreadable.items():
+        for column, count in cells.items():
+            frame.say(f"{number(count)} cells of {name}.{column} are binary and were not looked into")
+    for what in manifest.not_scanned:
+        frame.say(f"{what} was not looked into")
+
+
+def _cards_of(manifest: Manifest) -> dict[str, object]:
+    """Return what a manifest says of card data, for --json."""
+    return {
+        "redacted": {
+            name: {
+                column: {
+                    "card_numbers": line.numbers,
+                    "security_codes": line.codes,
+                    "track_data": line.tracks,
+                }
+                for column, line in lines.items()
+            }
+            for name, lines in manifest.redacted.items()
+        },
+        "quarantined": manifest.quarantined,
+        "unreadable": manifest.unreadable,
+        "not_scanned": list(manifest.not_scanned),
+    }
 
 
 @click.command()

@@ -1,4 +1,4 @@
-"""verify, prune, status, report, control rebuild; the keys commands stand in `keys`."""
+"""verify, status, report, control rebuild."""
 
 from datetime import timedelta
 from pathlib import Path
@@ -8,7 +8,7 @@ import click
 from tenure.cli.frame import INCOMPLETE, Frame, common, number, size
 from tenure.domain.errors import IntegrityError
 from tenure.evidence.views import StepWeight
-from tenure.operations import pruning, rebuilding, reporting, verifying
+from tenure.operations import rebuilding, reporting, verifying
 from tenure.operations import status as standing
 from tenure.operations.status import KeyStoreStatus, Probe, SourceStatus, Status
 from tenure.operations.verifying import DEFAULT_SHARE, Depth, Verified
@@ -70,39 +70,6 @@ def _tell_verified(frame: Frame, found: Verified) -> None:
     if not found.mendable:
         hint = "restore the objects from a version or a copy; snapshots not named here are whole"
     frame.err.print(f"[bold]next:[/] {hint}", soft_wrap=True)
-
-
-@click.command()
-@click.option("--plan", "only_plan", is_flag=True, help="Show what would go, and why; change nothing.")
-@common
-def prune(frame: Frame, only_plan: bool) -> int:  # noqa: FBT001 - a flag of the command line
-    """Drop snapshots that the keep policy lets go, and free space."""
-    with frame.installation() as installation:
-        if only_plan:
-            plan, _ = pruning.planned(installation)
-            freed = None
-        else:
-            done = pruning.pruned(installation)
-            plan, freed = done.plan, done.freed
-    rows = [[str(n), "goes", why] for n, why in plan.drop] + [[str(n), "stays", why] for n, why in plan.keep]
-    frame.table("", ["snapshot", "", "why"], sorted(rows, key=lambda r: int(r[0])), numbers=(0,))
-    document: dict[str, object] = {"drop": dict(plan.drop), "keep": dict(plan.keep)}
-    if freed is not None:
-        frame.say(
-            f"Dropped {freed.snapshots} snapshots; freed {size(freed.bytes)} in {number(freed.packs)} packs and"
-            f" {number(freed.manifests)} manifests; {number(freed.pages)} key pages replaced or removed."
-        )
-        if freed.retained:
-            frame.say(f"{number(freed.retained)} objects are under a lock and stay until it ends.")
-        if freed.mended:
-            frame.say(f"{number(freed.mended)} key pages were copied back to a key store that lacked them.")
-        if freed.pending:
-            frame.say(
-                f"[yellow]Not confirmed by key stores: {', '.join(sorted(freed.pending))}[/]; run it again."
-            )
-        document |= {"bytes": freed.bytes, "packs": freed.packs, "pending": sorted(freed.pending)}
-    frame.document(document)
-    return INCOMPLETE if freed is not None and freed.pending else 0
 
 
 @click.command()
@@ -236,4 +203,4 @@ def rebuild(frame: Frame) -> int:
     return 0
 
 
-COMMANDS = (verify, prune, status, report, control)
+COMMANDS = (verify, status, report, control)

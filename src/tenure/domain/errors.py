@@ -41,6 +41,7 @@ A message says what failed, on which object; `hint` says what to do next. Neithe
 card digits or personal data. Adapters translate foreign errors at the port with ``raise ... from e``.
 """
 
+from datetime import datetime
 from typing import ClassVar
 
 
@@ -100,10 +101,15 @@ class StoreDeniedError(ObjectStoreError):
 
 
 class ObjectLockedError(ObjectStoreError):
-    """The object is under a lock that the store enforces."""
+    """The object is under a lock that the store enforces. `until`: when it ends, UTC, where the store says so."""
 
     exit_code = 24
     default_hint = "the object stays until its lock ends; a later sweep removes it"
+
+    def __init__(self, message: str, *, hint: str | None = None, until: datetime | None = None) -> None:
+        """Keep the end of the lock too."""
+        super().__init__(message, hint=hint)
+        self.until = until
 
 
 class PreconditionFailedError(ObjectStoreError):

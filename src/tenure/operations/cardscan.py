@@ -11,11 +11,14 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Any, cast
 
+import numpy as np
+
+from tenure.cards import blobs
 from tenure.cards.columns import ColumnKind, judge_column
 from tenure.cards.detect import find
 from tenure.cards.findings import Confidence, Finding, Kind
 from tenure.cards.prefilter import scan
-from tenure.cards.rows import regrade
+from tenure.cards.rows import regrade, text_of
 from tenure.domain.catalogue import SourceKind
 from tenure.domain.errors import ConfigError
 from tenure.operations.inforce import rules_in_force
@@ -28,7 +31,7 @@ from tenure.sources.rowtext import CellTable, plain_text
 COLUMN_SAMPLE = 1_000
 """Values that a column is judged by, from its first rows: cards, or ids of which some look like cards."""
 
-SIDECAR = "sidecar"
+SIDECAR, SOUND = "sidecar", "sound"
 _NULL = rb"\N"
 _ESCAPED = re.compile(rb"\\[\\tnr0]")
 _UNESCAPE = {rb"\\": b"\\", rb"\t": b"\t", rb"\n": b"\n", rb"\r": b"\r", rb"\0": b"\0"}
@@ -56,12 +59,16 @@ class Tallied:
 
 @dataclass(slots=True, kw_only=True)
 class Scanned:
-    """What was looked at and found. `by`: sure findings for each value of the column asked for."""
+    """What was looked at and found. `by`: sure findings for each value of the column asked for.
+
+    `unreadable`: cells, or recordings' sound, that nobody can say hold no card data, by data set and column.
+    """
 
     records: int = 0
     counts: Counter[Spot] = field(default_factory=Counter)
     tests: Counter[Spot] = field(default_factory=Counter)
     by: Counter[tuple[str, str]] = field(default_factory=Counter)
+    unreadable: Counter[tuple[str, str]] = field(default_factory=Counter)
     expected: frozenset[str] = frozenset()
 
     def tallies(self) -> list[Tallied]:
@@ -108,7 +115,12 @@ def scanned(installation: Installation, source: str | None = None, *, by: str = 
         at=installation.clock.now(),
         subject_of_entry=source or "every source",
         outcome="found where it must not be" if found.exposed else "nothing exposed",
-        details={"records": found.records, "exposed": found.exposed, "likely": _likely(found)},
+        details={
+            "records": found.records,
+            "exposed": found.exposed,
+            "likely": _likely(found),
+            "unreadable": found.unreadable.total(),
+        },
     )
     return found
 
@@ -149,7 +161,7 @@ def _table(installation: Installation, view: View, data_set: str, by: str, found
     task = installation.progress.begin(f"Scanning {data_set}", total=view.count(data_set), unit="rows")
     for batch in view.rows(data_set):
         found.records += len(batch)
-        for row in scan(batch.text, batch.offsets).tolist():
+        for row in _rows_to_look_at(batch, layout, data_set, found):
             for column, finding in _findings(batch, row, layout, kinds):
                 _count(
                     found,
@@ -161,6 +173,15 @@ def _table(installation: Installation, view: View, data_set: str, by: str, found
         task.advance(len(batch))
     task.end()
     return beside >= 0
+
+
+def _rows_to_look_at(batch: RowBatch, layout: RowLayout, data_set: str, found: Scanned) -> list[int]:
+    """Return the rows that may hold card data; count the binary cells that cannot be looked into."""
+    seen = blobs.look(batch.text, batch.offsets, range(layout.key_cells, len(layout.columns)))
+    for at, cells in seen.unreadable.items():
+        found.unreadable[data_set, layout.columns[at]] += cells
+    rows: list[int] = np.union1d(scan(batch.text, batch.offsets), seen.rows).tolist()
+    return rows
 
 
 def _count(found: Scanned, spot: Spot, finding: Finding) -> None:
@@ -180,9 +201,9 @@ def _findings(
     cells = _cells(batch, row)
     for at, column in enumerate(layout.columns):
         cell = cells[at]
-        if cell == _NULL or cell[:1] == b"b":
+        raw = None if cell == _NULL else text_of(cell) if cell[:1] == b"b" else _plain(cell)
+        if raw is None:
             continue
-        raw = _plain(cell)
         rough = find(raw)
         if rough and at not in kinds:
             kinds[at] = _column_kind(batch, layout, at)
@@ -211,6 +232,7 @@ def _recordings(installation: Installation, view: View, data_set: str, by: str, 
     task = installation.progress.begin(f"Scanning {data_set}", total=view.count(data_set), unit="recordings")
     for batch in view.recordings(data_set):
         found.records += len(batch.recordings)
+        found.unreadable[data_set, SOUND] += len(batch.recordings)
         for recording in batch.recordings:
             told = read_sidecar(recording.sidecar) if recording.sidecar else None
             there = bool(by) and isinstance(told, dict) and field_name in told

@@ -133,7 +133,9 @@ def _set_in_words(findings: Findings) -> str:
     if findings.body is not None and findings.body.kind != PURGE:
         return f"Every record about one {findings.body.subject_kind}, in live stores and in snapshots"
     names = sorted(d for scope in findings.scopes.values() for d, ids in scope.records.items() if len(ids))
-    return f"Records that were due under the rules in force: {', '.join(names) or 'none'}"
+    words = f"Records that were due under the rules in force: {', '.join(names) or 'none'}"
+    recut = sorted(d for scope in findings.scopes.values() for d in scope.recut)
+    return f"{words}; likely card data that was cut in quarantine: {', '.join(recut)}" if recut else words
 
 
 def _subjects(world: World, findings: Findings) -> tuple[str, ...]:
@@ -165,11 +167,14 @@ def _stores(world: World, findings: Findings) -> list[StoreResult]:
             StoreResult(store=source, method=method, records=gone, unreadable_since=at, final_on=at.date())
         )
     went = findings.went
+    method = f"keys destroyed: {went.cohorts} cohorts whole, the rest record by record"
+    if recut := sum(s.count_recut() for s in findings.scopes.values()):
+        method += f"; likely card data cut in {recut} records that stay"
     pending = f"not confirmed by {', '.join(sorted(went.pending))}" if went.pending else ""
     lines.append(
         StoreResult(
             store="snapshots",
-            method=f"keys destroyed: {went.cohorts} cohorts whole, the rest record by record",
+            method=method,
             records=sum(s.count() for s in findings.scopes.values()),
             objects=went.chunks,
             key_pages=went.pages,

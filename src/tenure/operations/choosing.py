@@ -9,6 +9,7 @@ import numpy as np
 from tenure.domain.catalogue import Orphan
 from tenure.operations.editing import blanked, keep_changes, old_detector
 from tenure.operations.past import PastRecords, take
+from tenure.operations.quarantine import Due, due
 from tenure.operations.tally import Falling, Tally
 from tenure.operations.world import World, children_first, key_column
 from tenure.repository import rows
@@ -34,18 +35,23 @@ class Question:
 
 @dataclass(slots=True)
 class Choice:
-    """What falls. `linked`: children that fall with a parent; `refusals`: why nothing may be executed."""
+    """What falls. `linked`: children that fall with a parent; `refusals`: why nothing may be executed.
+
+    `quarantine`: likely card data that is cut, in data sets that the catalogue does not name, too.
+    """
 
     tallies: dict[str, Tally] = field(default_factory=dict)
     linked: dict[str, Falling] = field(default_factory=dict)
     snapshots: dict[str, set[int]] = field(default_factory=dict)
     old_detector: set[str] = field(default_factory=set)
+    quarantine: list[Due] = field(default_factory=list)
     refusals: list[str] = field(default_factory=list)
 
     def keys(self, data_set: str) -> list[bytes]:
         """Return the keys of every record of a data set that goes or changes."""
         tally = self.tallies.get(data_set)
         cards = [k for some in (tally.cards.values() if tally else ()) for k in some.keys]
+        cards += [k for some in self.quarantine if some.data_set == data_set for k in some.keys]
         return list(dict.fromkeys((*self.to_forget(data_set), *cards)))
 
     def to_forget(self, data_set: str) -> list[bytes]:
@@ -64,7 +70,8 @@ class Choice:
 
     def data_sets(self) -> list[str]:
         """Return the data sets that lose or change records."""
-        return sorted(d for d in {*self.tallies, *self.linked} if self.keys(d))
+        named = {*self.tallies, *self.linked, *(some.data_set for some in self.quarantine)}
+        return sorted(d for d in named if self.keys(d))
 
 
 def choose(world: World, question: Question, sources: Iterable[str]) -> Choice:
@@ -85,6 +92,7 @@ def choose(world: World, question: Question, sources: Iterable[str]) -> Choice:
     for name in children_first(world.installation.catalogue):
         if name in choice.tallies and choice.tallies[name].delete.keys:
             _keep_stubs(world, name, choice)
+    choice.quarantine = [some for source in sorted(wanted) for some in due(world.repository, source)]
     return choice
 
 

@@ -179,12 +179,13 @@ def gone_prints(ground: Ground, data_set: str) -> rows.Bytes:
     Raises:
         TamperedError: The ledger's fingerprints cannot be read.
     """
-    key, source = ground.repository.secrets.fingerprint, ground.reader.manifest.source
+    key, manifest = ground.repository.secrets.fingerprint, ground.reader.manifest
     prints: set[bytes] = set()
-    for forget in ground.repository.state.forgets_touching(source):
+    for forget in ground.repository.state.forgets_touching(manifest.source):
         # A record that came after the live deletion is a new one, whatever its number.
-        if forget.judged and ground.reader.manifest.view < forget.judged:
-            prints |= open_fingerprints(forget.fingerprints, key, source).get(data_set, frozenset())
+        if forget.judged and manifest.view < forget.judged:
+            found = open_fingerprints(forget.fingerprints, key, manifest.source, view=manifest.view)
+            prints |= found.get(data_set, frozenset())
     joined = np.frombuffer(b"".join(prints), np.uint8).reshape(-1, rows.IDENTITY_BYTES)
     return rows.sorted_unique(joined) if prints else joined
 

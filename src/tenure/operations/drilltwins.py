@@ -12,8 +12,10 @@ from typing import Any
 
 import numpy as np
 
+from tenure.cards.quarantine import Answers
 from tenure.domain.errors import IncompleteSnapshotError, TenureError
 from tenure.evidence.drill_record import CheckResult
+from tenure.operations.answers import answers_of
 from tenure.operations.drillchecks import Ground, judged, skipped
 from tenure.operations.inforce import rules_in_force
 from tenure.operations.redaction import Redactor
@@ -89,7 +91,7 @@ def _moved_on(ground: Ground, live: Path) -> bool:
 def _of_rows(ground: Ground, live: Path, drawn: np.random.Generator) -> Twins:
     twins = Twins()
     rules, _ = rules_in_force(ground.repository)
-    redactor = Redactor(rules, ground.installation.catalogue)
+    redactor = Redactor(rules, ground.installation.catalogue, _answers(ground))
     with (
         closing(connect(live, options="mode=ro", timeout=30.0)) as one,
         closing(connect(ground.target, options="mode=ro")) as two,
@@ -102,13 +104,23 @@ def _of_rows(ground: Ground, live: Path, drawn: np.random.Generator) -> Twins:
             columns = here.of(name).layout.columns
             layout = RowLayout(columns=columns, key_cells=len(here.of(name).key))
             sampled = _draw(one, here, name, drawn)
+            cut = redactor.for_table(name, layout)
             try:
-                lines = _lines(redactor.for_table(name, layout)(_batch(sampled)))
+                lines = _lines(cut(_batch(sampled)))
             except IncompleteSnapshotError:
                 continue  # a card number in a numeric cell, since the snapshot; `cards scan` tells
             for values, line in zip(sampled, lines, strict=True):
-                _compare(_twin(two, there, name, values[: layout.key_cells]), line, twins)
+                # What was answered since the snapshot is not cut in it yet; then both are compared without it.
+                twin = _twin(two, there, name, values[: layout.key_cells])
+                _compare(None if twin is None else _lines(cut(rows.batch_of(twin + b"\n")))[0], line, twins)
     return twins
+
+
+def _answers(ground: Ground) -> Answers:
+    """Return what is known of likely card data now."""
+    repository, snapshot = ground.repository, ground.reader.snapshot.entry
+    key = repository.keys_of(snapshot.writer).finding
+    return answers_of(repository.state, snapshot.source, key, repository.place.objects.now())
 
 
 def _draw(

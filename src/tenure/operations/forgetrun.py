@@ -6,7 +6,7 @@ Every step reads from the ledger where the run before it stopped, so a rerun aft
 import shutil
 from collections.abc import Mapping
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from tenure.control.plans import Plans
@@ -16,6 +16,7 @@ from tenure.operations import certifying, planbody
 from tenure.operations.certifying import Findings
 from tenure.operations.holdsinpages import held_in_pages
 from tenure.operations.judging import Judging
+from tenure.operations.lapsing import left_over
 from tenure.operations.livedeletion import LiveDeletion, LiveResult, still_due
 from tenure.operations.pagewalk import count_of, walk
 from tenure.operations.planbody import PlanBody
@@ -78,7 +79,9 @@ class ForgetRun:
 
     def _judge(self, scopes: Mapping[str, Scope]) -> dict[str, Scope]:
         """Delete live records, and take out of the scopes what stays."""
-        self._live = LiveDeletion(self._world, self._judging, scopes).run()
+        deletion = LiveDeletion(self._world, self._judging, scopes)
+        self._live = deletion.run()
+        scopes = deletion.gone_at.into(scopes)
         left: dict[str, dict[str, Bytes]] = {}
         for name, keys in self._live.left.items():
             source = self._world.source_of(name).name
@@ -86,7 +89,7 @@ class ForgetRun:
         scopes = {s: scope.without(left.get(s, {})) for s, scope in scopes.items()}
         before = set(self._body.holds) if self._body is not None else set()
         if set(holds_now(self._world)) - before:
-            kept = held_in_pages(self._world, self._judging, scopes)
+            kept = held_in_pages(self._world, self._judging, scopes, self._forget)
             scopes = {s: scope.without(kept.get(s, {})) for s, scope in scopes.items()}
         return scopes
 
@@ -102,12 +105,14 @@ class ForgetRun:
                 return self._work.amend(self._forget, scopes, left=left)
             if any(s.source in scopes for s in repository.refresh().sessions.values()):
                 return self._work.amend(self._forget, scopes, left=left)
+            # Another machine may take a snapshot meanwhile, which these locks do not stop.
+            head = repository.state.number
             whole = {s: self._with_whole_cohorts(s, scope) for s, scope in scopes.items()}
-            return self._work.amend(self._forget, whole, left=left)
+            return self._work.amend(self._forget, whole, left=left, head=head)
 
     def _with_whole_cohorts(self, source: str, scope: Scope) -> Scope:
-        proofs = prove(self._world, source, scope, self._world.installation.clock.now())
-        return Scope(records=scope.records, cohorts=tuple(p.cohort for p in proofs if p.whole))
+        proofs = prove(self._world, source, scope, self._world.installation.clock.now(), self._forget)
+        return replace(scope, cohorts=tuple(p.cohort for p in proofs if p.whole))
 
     def _search(self, scopes: Mapping[str, Scope]) -> int:
         """Look for everything of the scopes again.
@@ -116,15 +121,19 @@ class ForgetRun:
             IntegrityError: A key page still holds some.
         """
         for source, scope in scopes.items():
-            for pages in walk(
-                self._world.repository, source, scope.records, written_after=self._forget.judged
-            ):
-                count = count_of(pages, scope.records[pages.cohort.data_set])
+            repository, judged = self._world.repository, self._forget.judged
+            for pages in walk(repository, source, scope.records, written_after=judged, forget=self._forget):
+                count = count_of(pages, scope.seen_by(pages.cohort.data_set, pages.view))
                 if count:
                     raise IntegrityError(
                         f"{count} records that were to be forgotten are still in the key pages of source {source!r}",
                         hint="run `tenure purge` again; if it stays so, run `tenure verify`",
                     )
+            if left_over(self._world, source, scope):
+                raise IntegrityError(
+                    f"card data that was to be cut is still in quarantine cohorts of source {source!r}",
+                    hint="run `tenure purge` again; if it stays so, run `tenure verify`",
+                )
         deletion = LiveDeletion(self._world, self._judging, scopes)
         names = [d for scope in scopes.values() for d in scope.records]
         return sum(still_due(self._world, self._judging, deletion, name) for name in names)

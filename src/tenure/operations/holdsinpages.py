@@ -13,17 +13,20 @@ from tenure.repository import rows
 from tenure.repository.layouts import Expressions
 from tenure.repository.rows import Bytes
 from tenure.repository.scopes import Scope
+from tenure.repository.state import ForgetState
 from tenure.sources.base import RowBatch
 from tenure.sources.rowtext import facts_from_rows
 
 
-def held_in_pages(world: World, judging: Judging, scopes: Mapping[str, Scope]) -> dict[str, dict[str, Bytes]]:
+def held_in_pages(
+    world: World, judging: Judging, scopes: Mapping[str, Scope], forget: ForgetState
+) -> dict[str, dict[str, Bytes]]:
     """Return the records of the scopes, any version of which a hold covers now: source -> data set -> identities."""
     found: dict[str, dict[str, list[bytes]]] = {}
     for source, scope in scopes.items():
         names = [d for d, ids in scope.records.items() if len(ids)]
-        for pages in walk(world.repository, source, names):
-            keys = _held(world, judging, pages, scope.records[pages.cohort.data_set])
+        for pages in walk(world.repository, source, names, forget=forget):
+            keys = _held(world, judging, pages, scope.seen_by(pages.cohort.data_set, pages.view))
             found.setdefault(source, {}).setdefault(pages.cohort.data_set, []).extend(keys)
     return {
         source: {d: _under_all_writers(world, source, keys) for d, keys in sets.items()}

@@ -10,6 +10,7 @@ from datetime import datetime
 import numpy as np
 
 from tenure.crypto.hashing import derive, keyed_hash
+from tenure.operations.edits import QUARANTINE
 from tenure.operations.inforce import InForce, in_force
 from tenure.operations.planbody import Frozen, PlanBody
 from tenure.operations.planning import PURGE
@@ -61,7 +62,7 @@ class Judging:
             frozen = self._frozen(facts.data_set).edit.get(rule, b"")
             mine = within(frozen, self.world.prints(facts.data_set, self.world.identities(facts.keys)))
             known = self.now()
-            if any(card.name == rule for card in known.rules.card_rules):
+            if rule == QUARANTINE or any(card.name == rule for card in known.rules.card_rules):
                 return mine
             found = decide(facts, known.rules, known.holds, self._at(), self._zone(facts.data_set))
             numbers = [i for i, r in enumerate(known.rules.rules) if r.name == rule]

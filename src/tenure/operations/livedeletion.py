@@ -9,6 +9,7 @@ import numpy as np
 from tenure.domain.catalogue import Orphan
 from tenure.operations.choosing import live_ids, orphans_of, with_staying_children
 from tenure.operations.edits import edits_of
+from tenure.operations.goneat import GoneAt
 from tenure.operations.judging import Judging
 from tenure.operations.world import World, children_first, identities_under, within
 from tenure.repository import rows
@@ -46,6 +47,7 @@ class LiveDeletion:
         self._world = world
         self._judging = judging
         self._scopes = scopes
+        self.gone_at = GoneAt(world)
         self.result = LiveResult()
 
     def run(self) -> LiveResult:
@@ -61,6 +63,7 @@ class LiveDeletion:
                 continue
             task = self._world.installation.progress.begin(f"Deleting {name}", total=len(ids), unit="records")
             there = list(self.present(name, ids))
+            self.gone_at.looked(name)
             keys = self._concerned(name, there)
             edited = self._edit(name, keys)
             self._delete(name, [k for k in keys if k not in edited])
@@ -98,8 +101,9 @@ class LiveDeletion:
             edits = edits_of(self._judging.now().rules, self._world.declared(name), rule)
             if not mine or not edits:
                 continue
-            judge = self._judging.changes(rule)
+            judge = self.gone_at.asking(name, self._judging.changes(rule))
             removal = self._world.store_of(name).rewrite(name, mine, judge, edits)
+            self.gone_at.settle()
             self.result.edited[name] = self.result.edited.get(name, 0) + len(removal.gone)
             self.result.keep(name, removal.left)
             done |= set(mine)
@@ -128,7 +132,9 @@ class LiveDeletion:
         parents = self._with_children(store, name, falls)
         blocked = self._free(store, name, parents)
         bound = set(blocked)
-        removal = store.remove(name, [k for k in keys if k not in bound], self._judging.falls)
+        judge = self.gone_at.asking(name, self._judging.falls)
+        removal = store.remove(name, [k for k in keys if k not in bound], judge)
+        self.gone_at.settle()
         self.result.gone[name] = len(removal.gone) + len(removal.absent)
         referred = self._falling(name, removal.left)
         self.result.keep(name, [k for k in removal.left if k not in set(referred)])
@@ -180,6 +186,7 @@ class LiveDeletion:
             self.result.keep(name, keys)
             return
         stub(name, list(keys))
+        self.gone_at.changed(name, keys)
         self.result.stubs[name] = self.result.stubs.get(name, 0) + len(keys)
 
 

@@ -1,7 +1,8 @@
 """Walks a source's key pages, cohort by cohort: every version of every record, in whatever snapshot it lies."""
 
-from collections.abc import Callable, Collection, Iterator, Mapping
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -11,12 +12,13 @@ from tenure.repository.chunkwriter import NONE
 from tenure.repository.companion import Companion
 from tenure.repository.layouts import Expressions
 from tenure.repository.mediacompanion import RecordingMeta
-from tenure.repository.model import ChunkKind, Cohort
+from tenure.repository.model import ChunkKind, ChunkRef, Cohort, holds_recordings
 from tenure.repository.page import open_index
+from tenure.repository.reach import Reach
 from tenure.repository.repository import Repository
 from tenure.repository.rows import Bytes
 from tenure.repository.secrets import SourceKeys
-from tenure.repository.state import PageState
+from tenure.repository.state import ForgetState, PageState, SnapshotState
 from tenure.sources.base import RowBatch
 
 Wanted = Mapping[bytes, Mapping[str, Bytes]]
@@ -25,17 +27,23 @@ Wanted = Mapping[bytes, Mapping[str, Bytes]]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pages:
-    """One cohort as one writer's pages have it."""
+    """One cohort as one writer's pages have it.
+
+    `view`: of the snapshot that put them, see `walk`. `refs`: the chunks in them, where the cohort has other pages too.
+    """
 
     cohort: Cohort
     keys: SourceKeys
     reader: ChunkReader
     states: tuple[PageState, ...]
+    view: int = 0
+    refs: frozenset[ChunkRef] | None = None
 
     @property
     def places(self) -> list[Place]:
-        """Return every chunk."""
-        return list(self.reader.index(self.cohort).places.values())
+        """Return every chunk of these pages."""
+        found = self.reader.index(self.cohort).places.values()
+        return [p for p in found if self.refs is None or p.ref in self.refs]
 
     def rows(self, place: Place, about: Expressions) -> RowBatch | None:
         """Return a chunk's rows, None where they are forgotten; `about`: from its companion."""
@@ -56,12 +64,18 @@ class Pages:
 
 
 def walk(
-    repository: Repository, source: str, data_sets: Collection[str], *, written_after: int = 0
+    repository: Repository,
+    source: str,
+    data_sets: Collection[str] | None,
+    *,
+    written_after: int = 0,
+    forget: ForgetState | None = None,
 ) -> Iterator[Pages]:
-    """Yield the cohorts of these data sets.
+    """Yield the cohorts of these data sets; None: every cohort, that of structure and those of scopes included.
 
     `written_after`: pages of snapshots that were committed after this ledger number are passed over: what they hold
-    was live then.
+    was live then. `forget`: what is reached by snapshots begun since its intent comes by itself, with their view; they
+    build on nothing, so no other snapshot reaches it, and it may have been put into other pages since.
 
     Raises:
         IntegrityError: A page is whole in no key store.
@@ -69,18 +83,52 @@ def walk(
     state = repository.refresh()
     late = {n for n in state.snapshots if written_after and n > written_after}
     groups: dict[tuple[bytes, bytes], list[PageState]] = {}
+    total: Counter[tuple[bytes, bytes]] = Counter()
     for page in state.live_pages(state.writers_of(source)):
+        total[page.ref.writer, page.ref.tag] += 1
         if page.number not in late:
             groups.setdefault((page.ref.writer, page.ref.tag), []).append(page)
     readers: dict[bytes, ChunkReader] = {}
-    for (writer, _), states in sorted(groups.items()):
+    younger = [] if forget is None else list(_younger(repository, source, forget))
+    for (writer, tag), states in sorted(groups.items()):
         keys = repository.keys_of(writer)
         cohort, _, _ = open_index(repository.place.key_stores.get(states[0].ref), keys)
-        if cohort.data_set not in data_sets:
+        if data_sets is not None and cohort.data_set not in data_sets:
             continue
         reader = readers.setdefault(writer, repository.chunk_reader(keys))
-        yield Pages(cohort=cohort, keys=keys, reader=reader, states=tuple(states))
+        whole = len(states) == total[writer, tag] and not younger
+        pages = Pages(cohort=cohort, keys=keys, reader=reader, states=tuple(states))
+        yield from [pages] if whole else _parts(pages, _refs(repository, states, keys), younger)
         reader.drop(cohort)
+
+
+def _younger(
+    repository: Repository, source: str, forget: ForgetState
+) -> Iterator[tuple[SnapshotState, Reach]]:
+    """Yield the snapshots begun since a forgetting was ordered and committed before it was judged."""
+    for snapshot in repository.state.snapshots_of(source):
+        if snapshot.entry.view > forget.number and not 0 < forget.judged < snapshot.number:
+            yield snapshot, Reach(repository, snapshot.entry.writer).add([snapshot])
+
+
+def _parts(
+    pages: Pages, refs: frozenset[ChunkRef], younger: Sequence[tuple[SnapshotState, Reach]]
+) -> Iterator[Pages]:
+    """Yield what each of the younger snapshots reaches, and the rest."""
+    for snapshot, reach in younger:
+        if snapshot.entry.writer == pages.keys.writer:
+            mine = refs & reach.closed(pages.cohort)
+            refs -= mine
+            yield replace(pages, view=snapshot.entry.view, refs=mine)
+    yield replace(pages, refs=refs)
+
+
+def _refs(repository: Repository, states: Iterable[PageState], keys: SourceKeys) -> frozenset[ChunkRef]:
+    found: set[ChunkRef] = set()
+    for state in states:
+        _, entries, _ = open_index(repository.place.key_stores.get(state.ref), keys)
+        found.update(map(ChunkRef, entries["id"].tolist(), entries["inc"].tolist()))
+    return frozenset(found)
 
 
 def rows_with(pages: Pages, wanted: Bytes, found: Callable[[RowBatch, Expressions, Bytes], None]) -> None:
@@ -112,14 +160,13 @@ def count_of(pages: Pages, wanted: Bytes) -> int:
         total += len(batch)
 
     rows_with(pages, wanted, add)
-    paths = [m.recording.path for m in pages.recordings()] if _is_media(pages) else []
+    paths = (
+        [m.recording.path for m in pages.recordings()]
+        if holds_recordings(p.kind for p in pages.places)
+        else []
+    )
     known = [rows.identity_of(p, pages.keys.identity) for p in paths]
     if known:
         ids = np.frombuffer(b"".join(known), np.uint8).reshape(-1, rows.IDENTITY_BYTES)
         total += int(rows.contains(wanted, ids).sum())
     return total
-
-
-def _is_media(pages: Pages) -> bool:
-    kinds = {p.kind for p in pages.places}
-    return ChunkKind.MEDIA in kinds or kinds == {ChunkKind.COMPANION}

@@ -16,6 +16,7 @@ from tenure.operations import planbody
 from tenure.operations.choosing import Choice, Question, choose
 from tenure.operations.inforce import InForce, in_force
 from tenure.operations.installation import Installation
+from tenure.operations.lapsing import count_of, frozen_with
 from tenure.operations.planbody import CohortLine, Frozen, PlanBody, Week
 from tenure.operations.proving import prove, scopes_of
 from tenure.operations.tally import Falling
@@ -74,7 +75,10 @@ def freeze_plan(world: World, known: InForce, proposed: RuleSet, names: Sequence
         sources=tuple(sorted(names)),
         changes=changed,
         frozen=frozen_of(world, choice),
-        counts=tuple(line for t in tallies for line in t.counts()),
+        counts=(
+            *(line for t in tallies for line in t.counts()),
+            *(count_of(world, some) for some in choice.quarantine),
+        ),
         kept=tuple(line for t in tallies for line in t.kept(matters)),
         samples=tuple(line for t in tallies for line in t.samples()),
         forecast=_weeks(week for t in tallies for week in t.forecast()),
@@ -128,6 +132,8 @@ def frozen_of(world: World, choice: Choice) -> dict[str, Frozen]:
                 for rule, some in (tally.edits() if tally else {}).items()
             },
         )
+    for some in choice.quarantine:
+        found[some.data_set] = frozen_with(world, some, found[some.data_set])
     return found
 
 
@@ -135,7 +141,7 @@ def cohorts_of_choice(world: World, choice: Choice, question: Question) -> tuple
     """Return the cohorts touched in snapshots, and how many chunks that is."""
     lines: list[CohortLine] = []
     chunks = 0
-    keys = {name: choice.to_forget(name) for name in choice.data_sets()}
+    keys = {name: some for name in choice.data_sets() if (some := choice.to_forget(name))}
     for source, scope in sorted(scopes_of(world, keys).items()):
         for proof in prove(world, source, scope, question.at):
             chunks += proof.chunks
@@ -153,7 +159,8 @@ def cohorts_of_choice(world: World, choice: Choice, question: Question) -> tuple
 
 def _snapshots(world: World, choice: Choice) -> int:
     """Return how many snapshots may lose records: all of the sources that lose any."""
-    touched = {world.source_of(d).name for d in choice.data_sets()}
+    touched = {world.source_of(d).name for d in choice.data_sets() if choice.to_forget(d)}
+    touched |= {some.source for some in choice.quarantine}
     return sum(len(world.repository.state.snapshots_of(s)) for s in touched)
 
 

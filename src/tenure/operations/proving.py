@@ -16,6 +16,7 @@ from tenure.repository import layouts, rows
 from tenure.repository.model import ChunkKind, Cohort
 from tenure.repository.rows import Bytes
 from tenure.repository.scopes import Scope
+from tenure.repository.state import ForgetState
 from tenure.rules.periods import zone
 
 
@@ -29,21 +30,23 @@ class CohortProof:
     whole: bool = True
 
 
-def prove(world: World, source: str, scope: Scope, at: datetime) -> list[CohortProof]:
-    """Return the cohorts of a source that hold records of the scope.
+def prove(
+    world: World, source: str, scope: Scope, at: datetime, forget: ForgetState | None = None
+) -> list[CohortProof]:
+    """Return the cohorts of a source that hold records of the scope; `forget`: whose scope it is, once ordered.
 
     Raises:
         IntegrityError: A page or chunk cannot be read.
     """
     found: dict[Cohort, CohortProof] = {}
     names = [d for d, ids in scope.records.items() if len(ids)]
-    for pages in walk(world.repository, source, names):
+    for pages in walk(world.repository, source, names, forget=forget):
         proof = found.setdefault(pages.cohort, CohortProof(pages.cohort))
         if is_recordings(world.declared(pages.cohort.data_set)):
-            _recordings(pages, scope.records[pages.cohort.data_set], proof)
+            _recordings(pages, scope.seen_by(pages.cohort.data_set, pages.view), proof)
         else:
             proof.whole &= _is_past(world, pages.cohort, at)
-            _rows(pages, scope.records[pages.cohort.data_set], proof)
+            _rows(pages, scope.seen_by(pages.cohort.data_set, pages.view), proof)
     return [p for p in found.values() if p.records]
 
 

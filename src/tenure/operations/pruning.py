@@ -1,4 +1,4 @@
-"""Pruning: which snapshots the keep policy lets go, shown before it is done; then sweeping what nothing names."""
+"""Pruning: which snapshots the keep policy lets go, shown before it is done; then sweeping and repacking."""
 
 from dataclasses import dataclass
 
@@ -24,8 +24,10 @@ def planned(installation: Installation) -> tuple[PrunePlan, Repository]:
     return plan_prune(repository.state, installation.keep), repository
 
 
-def pruned(installation: Installation) -> Pruned:
-    """Drop what the keep policy lets go, and free what nothing names; nothing live is touched.
+def pruned(installation: Installation, *, repack: bool = True) -> Pruned:
+    """Drop what the keep policy lets go, and free what nothing names; nothing live is lost.
+
+    `repack`: move what lives in packs that are more than a third dead together, and free those too.
 
     Raises:
         HoldViolationError: A hold was placed since the plan was made.
@@ -38,7 +40,7 @@ def pruned(installation: Installation) -> Pruned:
         run = runs.begin("prune", source="", at=installation.clock.now(), process=this_process())
         try:
             plan, repository = planned(installation)
-            freed = Pruner(repository, installation.progress).prune(plan)
+            freed = Pruner(repository, installation.progress).prune(plan, repack=repack)
         except BaseException as e:
             code = e.exit_code if isinstance(e, TenureError) else 1
             runs.end(
@@ -49,16 +51,36 @@ def pruned(installation: Installation) -> Pruned:
                 error=type(e).__name__,
             )
             raise
-        outcome = RunOutcome.INCOMPLETE if freed.pending else RunOutcome.DONE
-        counts = {"snapshots": freed.snapshots, "packs": freed.packs, "bytes": freed.bytes}
-        code = 3 if freed.pending else 0
-        runs.end(run, outcome=outcome, at=installation.clock.now(), exit_code=code, counts=counts)
-        installation.evidence.log.append(
-            "prune",
-            who=installation.officer,
+        done = Pruned(plan=plan, freed=freed)
+        runs.end(
+            run,
+            outcome=RunOutcome.DONE if freed.is_whole else RunOutcome.INCOMPLETE,
             at=installation.clock.now(),
-            subject_of_entry="snapshots",
-            outcome="done" if not freed.pending else "key stores pending",
-            details={"snapshots": [str(n) for n, _ in plan.drop], "packs": freed.packs, "bytes": freed.bytes},
+            exit_code=0 if freed.is_whole else 3,
+            counts={"snapshots": freed.snapshots, **_counts(freed)},
         )
-        return Pruned(plan=plan, freed=freed)
+        _attest(installation, done)
+        return done
+
+
+def _attest(installation: Installation, done: Pruned) -> None:
+    freed = done.freed
+    outcome = "packs are damaged" if freed.unsound else "key stores pending" if freed.pending else "done"
+    installation.evidence.log.append(
+        "prune",
+        who=installation.officer,
+        at=installation.clock.now(),
+        subject_of_entry="snapshots",
+        outcome=outcome,
+        details={"snapshots": [str(n) for n, _ in done.plan.drop], **_counts(freed)},
+    )
+
+
+def _counts(freed: Freed) -> dict[str, int]:
+    return {
+        "packs": freed.packs,
+        "bytes": freed.bytes,
+        "repacked": freed.repacked,
+        "copied": freed.copied,
+        "unsound": len(freed.unsound),
+    }

@@ -3,7 +3,7 @@
 A plan is taken once. What an earlier run left unfinished is finished first. The brake stops before the first row.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from typing import TypeVar
@@ -22,14 +22,16 @@ from tenure.domain.errors import (
 from tenure.operations import planbody
 from tenure.operations.approving import as_recorded, find
 from tenure.operations.choosing import Choice, Question, choose
-from tenure.operations.edits import edits_of
+from tenure.operations.edits import QUARANTINE, edits_of
 from tenure.operations.forgetrun import ForgetRun, Forgotten
 from tenure.operations.inforce import in_force
 from tenure.operations.installation import Installation
 from tenure.operations.judging import Judging
+from tenure.operations.lapsing import cut_live, planned, with_recut
 from tenure.operations.planbody import Frozen, PlanBody
 from tenure.operations.planning import PURGE, freeze_plan
 from tenure.operations.proving import scopes_of
+from tenure.operations.quarantine import Due
 from tenure.operations.world import World, key_column, opened, within
 from tenure.repository.forgetting import Forgetting, Order
 from tenure.rules.model import Brake, CardRule, Rule
@@ -218,16 +220,25 @@ def _execute(world: World, plan: str, body: PlanBody, approval: Approval, result
     result.skipped = body.records - sum(map(len, keys.values()))
     check_limits(body, keys, known.rules.rules, known.rules.card_rules)
     result.cut = _cut_cards(world, body, choice)
-    keys = {name: _among(keys[name], choice.to_forget(name)) for name in keys}
-    if not any(keys.values()):
+    likely, judge = planned(world, choice.quarantine, body), Judging(world, body).changes(QUARANTINE)
+    for name, count in cut_live(world, judge, likely, known.rules).items():
+        result.cut[name] = result.cut.get(name, 0) + count
+    forget = {n: some for n, k in keys.items() if (some := _among(k, choice.to_forget(n)))}
+    if not forget and not likely:
         return None
-    return carry(world, plan, body, keys, approval)
+    return carry(world, plan, body, forget, approval, likely=likely)
 
 
 def carry(
-    world: World, plan: str, body: PlanBody, keys: dict[str, list[bytes]], approval: Approval
+    world: World,
+    plan: str,
+    body: PlanBody,
+    keys: dict[str, list[bytes]],
+    approval: Approval,
+    *,
+    likely: Sequence[Due] = (),
 ) -> Forgotten:
-    """Order the forgetting of these records and carry it out."""
+    """Order the forgetting of these records, and of likely card data in quarantine, and carry it out."""
     installation = world.installation
     for name in keys:
         source = world.source_of(name).name
@@ -242,7 +253,8 @@ def carry(
             approvals=(as_recorded(approval),),
         )
         work = Forgetting(fresh.repository, installation.executor, installation.progress)
-        forget = work.order(scopes_of(fresh, keys), order)
+        rules = in_force(fresh.repository).rules
+        forget = work.order(with_recut(scopes_of(fresh, keys), likely, rules), order)
         return ForgetRun(fresh, forget).run(resumed=False)
 
 

@@ -6,7 +6,6 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 
 import tenure
-from tenure.control.mirrors import Quarantine
 from tenure.control.runs import Runs
 from tenure.evidence.certificate import Certificate, CertificateKind, verify_certificate
 from tenure.evidence.files import replace_durably
@@ -22,6 +21,7 @@ from tenure.evidence.views import (
     SnapshotPoint,
     StorageFigures,
 )
+from tenure.operations.answers import waiting
 from tenure.operations.holding import covers
 from tenure.operations.inforce import open_scope, rules_in_force
 from tenure.operations.installation import Installation
@@ -29,6 +29,7 @@ from tenure.operations.rebuilding import drill_records, placed_holds
 from tenure.operations.status import status
 from tenure.operations.tallycohorts import Held, cohort_counts
 from tenure.repository import names
+from tenure.repository.manifest import CutLine, Manifest, cut_in
 from tenure.repository.repository import Repository
 from tenure.rules.holds import HoldScope
 from tenure.rules.model import CardRule, Rule
@@ -70,7 +71,7 @@ def view_of(installation: Installation, repository: Repository, target: Path) ->
         drills=tuple(drill_records(installation)),
         storage=_storage(repository),
         evidence=_evidence(installation),
-        cards=_cards(installation, points),
+        cards=_cards(installation, repository),
         next_steps=status(installation).next_steps,
         one_person_mode=one_person or installation.one_person,
         weak_forgetting=weak,
@@ -92,7 +93,7 @@ def _snapshots(installation: Installation, repository: Repository) -> Iterator[S
             records=entry.rows,
             plain=entry.plain,
             stored=stored.get(snapshot.number, 0),
-            redacted=sum(repository.manifest(snapshot).redacted.values()),
+            redacted=_cut(repository.manifest(snapshot)).total,
         )
 
 
@@ -200,11 +201,25 @@ def _evidence(installation: Installation) -> EvidenceState:
     )
 
 
-def _cards(installation: Installation, points: tuple[SnapshotPoint, ...]) -> CardFigures:
+def _cut(manifest: Manifest) -> CutLine:
+    lines = [cut_in(manifest, name) for name in manifest.redacted]
+    return CutLine(
+        numbers=sum(line.numbers for line in lines),
+        codes=sum(line.codes for line in lines),
+        tracks=sum(line.tracks for line in lines),
+    )
+
+
+def _cards(installation: Installation, repository: Repository) -> CardFigures:
     """Return what was cut, by the newest snapshot of each source; the last scan says what is exposed live."""
-    newest = {p.source: p.redacted for p in points}
+    newest = {s.entry.source: s for s in repository.state.snapshots_of(None)}
+    cut = [_cut(repository.manifest(s)) for s in newest.values()]
     exposed = 0
     for entry in installation.evidence.log.entries(kind="card-scan"):
         exposed = int(entry.details.get("exposed", 0))
-    waiting = sum(w.waiting for w in Quarantine(installation.control).counts())
-    return CardFigures(numbers=sum(newest.values()), security_codes=0, waiting=waiting, exposed=exposed)
+    return CardFigures(
+        numbers=sum(c.numbers + c.tracks for c in cut),
+        security_codes=sum(c.codes for c in cut),
+        waiting=waiting(repository.state, repository.place.objects.now()),
+        exposed=exposed,
+    )

@@ -9,8 +9,8 @@ from typing import Protocol, Self
 import msgspec
 import numpy as np
 
-from tenure.domain.catalogue import Source
-from tenure.domain.errors import ConfigError, TenureError
+from tenure.domain.catalogue import Source, SourceKind
+from tenure.domain.errors import ConfigError, IntegrityError, TenureError
 from tenure.domain.progress import Progress, ProgressTask, SilentProgress
 from tenure.operations.installation import Installation
 from tenure.operations.unfinished import Unfinished
@@ -23,7 +23,6 @@ from tenure.repository.snapshotreader import Balance, SnapshotReader
 from tenure.sources.base import Loader, RowBatch
 from tenure.sources.folderload import FolderLoader
 from tenure.sources.rowtext import facts_from_rows
-from tenure.sources.sqliteload import SqliteLoader
 
 BATCH_BYTES = 32 * 1024 * 1024
 """How many bytes of recordings are sorted by pack and read in one go; two such batches are in flight."""
@@ -108,7 +107,7 @@ def load(
 ) -> Restored:
     """Load a snapshot through its source's loader; see `restore`."""
     source = msgspec.json.decode(reader.manifest.catalogue, type=Source)
-    loader = loader_for(source)
+    loader = loader_for(source, installation.executor)
     restored = Restored(snapshot=reader.snapshot.number, target=target)
     names = [part.data_set] if part.data_set else list(reader.manifest.data_sets)
     if not set(names) <= set(reader.manifest.data_sets):
@@ -139,10 +138,14 @@ def _check_subject(reader: SnapshotReader, source: Source, part: Part) -> None:
         )
 
 
-def loader_for(source: Source) -> Loader:
-    """Return the loader for a source as its snapshot describes it."""
+def loader_for(source: Source, executor: Executor | None = None) -> Loader:
+    """Return the loader for a source as its snapshot describes it; `executor`: works beside this thread."""
     live = Path(source.path)
-    return SqliteLoader(live=live) if source.kind == "sqlite" else FolderLoader(live=live)
+    if source.kind is SourceKind.FOLDER:
+        return FolderLoader(live=live)
+    from tenure.sources.sqliteload import SqliteLoader  # noqa: PLC0415 - a folder of recordings needs none of it
+
+    return SqliteLoader(live=live, executor=executor)
 
 
 def _check_target(installation: Installation, target: Path) -> None:
@@ -317,7 +320,14 @@ class _Loading:
         self._loader.recording(meta.recording, self._reader.pieces(cohort, meta))
 
     def _span(self, group: list[Place], wanted: dict[Place, tuple[Cohort, RecordingMeta]]) -> None:
-        for place, sealed in self._reader.chunks.read_span(group):
+        try:
+            read = self._reader.chunks.read_span(group)
+        except IntegrityError:
+            # Singly each is looked for where a prune may have moved it; what is lost says so there.
+            for place in group:
+                self._one(*wanted[place])
+            return
+        for place, sealed in read:
             cohort, meta = wanted[place]
             plain = self._reader.chunks.open(cohort, place, sealed)
             self._loader.recording(meta.recording, iter((plain,)))

@@ -1,7 +1,8 @@
 """Rotation of the keys that read: a new epoch and recovery pair, every key page sealed anew, the old keys destroyed.
 
 Destroying the old private keys is what makes every forgetting before it final: no copy of an old key page opens any
-more. A rotation that was cut short goes on where it stopped when it is run again.
+more. Before the new epoch is opened, and again before the old one is closed, both new keys have proven that they open
+what is theirs. A rotation that was cut short goes on where it stopped when it is run again.
 """
 
 from collections.abc import Callable
@@ -12,14 +13,22 @@ from pathlib import Path
 from tenure.crypto.hpke import RecipientPrivate
 from tenure.domain.errors import KeyMismatchError, KeyUnavailableError
 from tenure.domain.progress import Progress
-from tenure.keys.local import KeyFile, KeyKind, LocalKeyring, destroy_key_file, read_key_file, write_key_file
+from tenure.keys.local import (
+    PROVIDER,
+    KeyFile,
+    KeyKind,
+    LocalKeyring,
+    destroy_key_file,
+    read_key_file,
+    write_key_file,
+)
 from tenure.operations.installation import Installation
 from tenure.repository.entries import Recipient
 from tenure.repository.model import ChunkKind
 from tenure.repository.page import open_index
 from tenure.repository.repository import Pins, Repository, Rights
 from tenure.repository.rotation import close_old_epochs, open_epoch, reseal
-from tenure.repository.state import PageState
+from tenure.repository.state import PageState, State
 
 SAMPLE = 3
 """Chunks of each cohort that a new key, or the recovery key, has to open."""
@@ -47,8 +56,9 @@ class Opened:
 class Rotated:
     """What a rotation did.
 
-    `recovery`: where the new recovery key lies, None where it was moved away already. `final_at`: from when nothing
-    here opens what was forgotten before; None while an old epoch is not closed yet.
+    `recovery`: where the new recovery key lies, None where it was not at hand: its epoch was closed by an earlier run
+    then, which had proven it. `final_at`: from when nothing here opens what was forgotten before; None while an old
+    epoch is not closed yet.
     """
 
     epoch: int
@@ -64,34 +74,43 @@ class Rotated:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Pair:
-    """The private halves of an epoch. `recovery` is None where its file was taken elsewhere already."""
+    """The private halves of `epoch`. `recovery` is None where no proof needs it any more and its file is elsewhere."""
 
+    epoch: int
     reader: RecipientPrivate
     recovery: RecipientPrivate | None
     reader_file: Path
     recovery_file: Path
 
 
-def rotate(installation: Installation, secrecy: Secrecy) -> Rotated:
+def rotate(installation: Installation, secrecy: Secrecy, *, recovery: Path | None = None) -> Rotated:
     """Rotate the reading and the recovery key, or finish a rotation that was cut short.
+
+    Args:
+        installation: Where.
+        secrecy: How key files are read and written.
+        recovery: The new epoch's recovery key file, where it is not in the key folder: it was taken elsewhere
+            between two runs.
 
     Raises:
         LeasedError: A snapshot, a purge or an erasure is under way; run it again afterwards.
-        KeyMismatchError: The new key does not open everything; the old ones are still there.
+        KeyUnavailableError: Half of the new pair is not at hand; nothing was written.
+        KeyMismatchError: A new key is not the one it must be (nothing was written), or does not open everything
+            (the old ones are still there).
         IntegrityError: A key page is whole in no key store.
     """
     with installation.alone("forgetting"):
         repository = installation.open_reading()
-        pair = _pair(installation, repository, secrecy)
+        pair = _pair(installation, repository, secrecy, recovery)
         epoch = _open(repository, pair)
         repository = installation.open_reading()  # its keyring has the new key now
         done = Rotated(epoch=epoch, reader=pair.reader_file)
         done.pages = reseal(repository, installation.progress)
-        done.closed = close_old_epochs(repository)
         done.proven = proven(repository, installation.pins, pair.reader, installation.progress)
         if pair.recovery is not None:
             proven(repository, installation.pins, pair.recovery, installation.progress)
             done.recovery_proven, done.recovery = True, pair.recovery_file
+        done.closed = close_old_epochs(repository)
         done.destroyed = _destroy_old(installation, repository, secrecy)
         if all(e.state == "closed" for n, e in repository.refresh().epochs.items() if n < epoch):
             done.final_at = installation.clock.now()
@@ -99,23 +118,55 @@ def rotate(installation: Installation, secrecy: Secrecy) -> Rotated:
         return done
 
 
-def _pair(installation: Installation, repository: Repository, secrecy: Secrecy) -> _Pair:
+def _pair(installation: Installation, repository: Repository, secrecy: Secrecy, handed: Path | None) -> _Pair:
     """Return the pair of the rotation to finish, or of a new one; its files are durable before it is used."""
     state = repository.refresh()
     number = repository.epoch().opened.epoch
-    unfinished = any(n < number and e.state != "closed" for n, e in state.epochs.items())
-    unfinished = unfinished or bool(_destroyable(installation, repository, secrecy))
-    epoch = number if unfinished else max(state.epochs) + 1
+    unclosed = any(n < number and e.state != "closed" for n, e in state.epochs.items())
+    begun = unclosed or bool(_destroyable(installation, repository, secrecy))
+    epoch = number if begun else max(state.epochs) + 1
     folder = installation.place.keys
-    reader_file, recovery_file = folder / f"epoch-{epoch}.key", folder / f"recovery-{epoch}.key"
-    reader = _kept(installation, reader_file, KeyKind.READER, secrecy, make=not unfinished)
-    recovery = _kept(installation, recovery_file, KeyKind.RECOVERY, secrecy, make=not unfinished)
+    reader_file, recovery_file = folder / f"epoch-{epoch}.key", handed or folder / f"recovery-{epoch}.key"
+    reader = _kept(installation, reader_file, KeyKind.READER, secrecy, make=not begun)
+    recovery = _kept(installation, recovery_file, KeyKind.RECOVERY, secrecy, make=not (begun or handed))
     if reader is None:
-        raise KeyUnavailableError(
-            f"a rotation to epoch {epoch} was begun, and {reader_file} is not here",
-            hint="put the key file back, then run `tenure keys rotate` again",
-        )
-    return _Pair(reader=reader, recovery=recovery, reader_file=reader_file, recovery_file=recovery_file)
+        raise _lacking(epoch, reader_file, "put the key file back, then run `tenure keys rotate` again")
+    if recovery is None and (handed or unclosed or not begun):
+        raise _lacking(epoch, recovery_file, "name its file: `tenure keys rotate --recovery-key FILE`")
+    pair = _Pair(
+        epoch=epoch, reader=reader, recovery=recovery, reader_file=reader_file, recovery_file=recovery_file
+    )
+    _refuse_strangers(state, pair)
+    return pair
+
+
+def _lacking(epoch: int, path: Path, hint: str) -> KeyUnavailableError:
+    return KeyUnavailableError(
+        f"the rotation to epoch {epoch} cannot go on: {path} is not here, and nothing was written", hint=hint
+    )
+
+
+def _refuse_strangers(state: State, pair: _Pair) -> None:
+    """Refuse keys that are not the ones which the epoch wraps for, or that were another epoch's.
+
+    A key of an older epoch must not come back: it would open new pages, and stay alive when the old epoch's is gone.
+    """
+    recipients = {n: {r.key_id for r in e.opened.recipients} for n, e in state.epochs.items()}
+    mine = recipients.pop(pair.epoch, None)
+    for path, private in ((pair.reader_file, pair.reader), (pair.recovery_file, pair.recovery)):
+        if private is None:
+            continue
+        if mine is not None and private.key_id not in mine:
+            raise KeyMismatchError(
+                f"{path} is no key of epoch {pair.epoch}, which is open: nothing was written",
+                hint="put back the file that the rotation made, or name it with --recovery-key",
+            )
+        older = [n for n, ids in recipients.items() if private.key_id in ids]
+        if older:
+            raise KeyMismatchError(
+                f"{path} is a key of epoch {older[0]}, which the rotation replaces: nothing was written",
+                hint="move it away, then run `tenure keys rotate` again",
+            )
 
 
 def _kept(
@@ -125,6 +176,11 @@ def _kept(
     repository = installation.pins.repository.hex()
     if path.exists():
         found = read_key_file(path, passphrase=secrecy.ask, kind=kind, repository=repository)
+        if (
+            found.fields.get("purge_public", installation.pins.purge_key.raw)
+            != installation.pins.purge_key.raw
+        ):
+            raise KeyMismatchError(f"{path} trusts another purge key than this installation")
         return RecipientPrivate.from_raw(found.fields["private"])
     if not make:
         return None
@@ -140,20 +196,14 @@ def _kept(
 
 
 def _open(repository: Repository, pair: _Pair) -> int:
-    """Open the pair's epoch; where an earlier run did, return its number."""
-    opened = repository.epoch().opened
-    if pair.reader.public().key_id in {r.key_id for r in opened.recipients}:
-        return opened.epoch
-    if pair.recovery is None:
-        raise KeyUnavailableError(
-            f"{pair.recovery_file} is not here, and the new epoch needs it",
-            hint="put it back, then run it again",
-        )
+    """Open the pair's epoch, each half proven; where an earlier run did, return its number."""
+    if repository.epoch().opened.epoch == pair.epoch or pair.recovery is None:
+        return pair.epoch
+    halves = (("reader", pair.reader), ("recovery", pair.recovery))
     recipients = tuple(
-        Recipient(role=role, provider="local", key_id=k.public().key_id, public=k.public().raw)
-        for role, k in (("reader", pair.reader), ("recovery", pair.recovery))
+        Recipient(role=role, provider=PROVIDER, key_id=k.key_id, public=k.public().raw) for role, k in halves
     )
-    return open_epoch(repository, recipients)
+    return open_epoch(repository, recipients, LocalKeyring([k for _, k in halves]))
 
 
 def proven(repository: Repository, pins: Pins, private: RecipientPrivate, progress: Progress) -> Opened:

@@ -5,9 +5,11 @@ from contextlib import suppress
 from pathlib import Path
 
 from tenure.crypto.hashing import content_hash, random_bytes
+from tenure.domain.errors import TenureError
 from tenure.operations.installation import Installation
 from tenure.repository import layouts
 from tenure.repository.cachecontents import CacheContents, CacheStamp, write
+from tenure.repository.freshrows import Scratch
 from tenure.repository.layering import TableSettings
 from tenure.repository.layouts import Expressions
 from tenure.repository.repository import Repository
@@ -17,7 +19,10 @@ from tenure.sources.base import RowLayout
 
 
 class RowCaches:
-    """The caches of one source in one session. What cannot be read is rebuilt; nothing here stops a snapshot."""
+    """The caches of one source in one session. What cannot be read is rebuilt; nothing here stops a snapshot.
+
+    `scratch`: takes what the new caches will hold, until they are written. Close it where `keep` is not reached.
+    """
 
     def __init__(self, installation: Installation, repository: Repository, session: Session) -> None:
         folder = installation.place.state / "rows" / session.begin.writer.hex()
@@ -25,6 +30,7 @@ class RowCaches:
         self._folder = folder
         self._repository = repository.id
         self._base = session.begin.base if session.may_reuse else 0
+        self.scratch = Scratch(folder)
         self._open: list[RowCache] = []
         self._new: list[tuple[str, TableSettings, RowLayout, CacheContents]] = []
 
@@ -50,15 +56,20 @@ class RowCaches:
         """Write the new caches, then remove the old ones and their keys."""
         for data_set, settings, layout, contents in self._new:
             path, key = self._path(data_set, snapshot), random_bytes(32)
-            with suppress(OSError):
+            with suppress(OSError, TenureError):
                 _write_private(path.with_suffix(".key"), key)
                 write(path, key, self._stamp(data_set, settings, layout, snapshot), contents)
-        for cache in self._open:
-            cache.close()
+        self.close()
         for old in self._folder.iterdir():
             if not old.name.startswith(f"{snapshot}-"):
                 with suppress(OSError):
                     old.unlink()
+
+    def close(self) -> None:
+        """Let go of every file; safe to call twice."""
+        self.scratch.close()
+        for cache in self._open:
+            cache.close()
 
     def _path(self, data_set: str, snapshot: int) -> Path:
         return self._folder / f"{snapshot}-{content_hash(data_set.encode()).hex()[:16]}.rows"

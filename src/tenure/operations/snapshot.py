@@ -8,6 +8,8 @@ import difflib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -25,18 +27,23 @@ from tenure.domain.errors import (
     OvertakenError,
     TenureError,
 )
-from tenure.operations.cohorts import cohorts_of
+from tenure.operations.answers import answers_of
+from tenure.operations.cohorts import cohorts_of, in_quarantine
 from tenure.operations.inforce import rules_in_force
 from tenure.operations.installation import Installation
-from tenure.operations.redaction import Redactor
 from tenure.operations.rowcaches import RowCaches
 from tenure.repository import layouts
 from tenure.repository.layering import Changes, TableSettings
 from tenure.repository.layouts import Expressions
+from tenure.repository.manifest import CutLine
+from tenure.repository.openspans import fullest_open
 from tenure.repository.repository import Repository
 from tenure.repository.session import Outcome, Session
 from tenure.repository.tablewriter import TableWriter
 from tenure.sources.base import Finding, Lookups, RowLayout, View
+
+if TYPE_CHECKING:
+    from tenure.operations.redaction import Redactor, TableRedactor
 
 TRIES = 3
 """How often a snapshot starts over before it gives up: forgettings are rare and short."""
@@ -46,7 +53,11 @@ DATABASES = frozenset({SourceKind.SQLITE})
 
 @dataclass(slots=True, kw_only=True)
 class Taken:
-    """A committed snapshot. `plain`: bytes of the source; `stored`: bytes added to the repository."""
+    """A committed snapshot. `plain`: bytes of the source; `stored`: bytes added to the repository.
+
+    By data set: `cut`: card data, by column; `likely`: findings that were not sure and stay; `quarantined`: rows that wait for
+    an answer about some, named by `waiting`; `unreadable`: binary cells that nothing was looked for in, by column.
+    """
 
     source: str
     number: int
@@ -55,10 +66,18 @@ class Taken:
     plain: int = 0
     stored: int = 0
     chunks: int = 0
-    redacted: dict[str, int] = field(default_factory=dict)
+    cut: dict[str, dict[str, CutLine]] = field(default_factory=dict)
     likely: dict[str, int] = field(default_factory=dict)
+    quarantined: dict[str, int] = field(default_factory=dict)
+    unreadable: dict[str, dict[str, int]] = field(default_factory=dict)
+    waiting: set[bytes] = field(default_factory=set)
     changes: dict[str, Changes] = field(default_factory=dict)
     findings: list[Finding] = field(default_factory=list)
+
+    @property
+    def redacted(self) -> dict[str, int]:
+        """Return how much card data was cut, by data set."""
+        return {name: sum(line.total for line in lines.values()) for name, lines in self.cut.items()}
 
 
 def take(installation: Installation, sources: Sequence[str] = ()) -> list[Taken]:
@@ -150,7 +169,6 @@ class _Run:
         self._source = installation.catalogue.sources[name]
         self._repository: Repository = installation.open_writing()
         self._rules, self._rules_hash = rules_in_force(self._repository)
-        self._redactor = Redactor(self._rules, installation.catalogue)
 
     def take(self) -> Taken:
         """Begin, read, write, commit."""
@@ -170,20 +188,22 @@ class _Run:
             self._repository = self._in.open_writing()
         seconds = int(self._in.session.total_seconds())
         session = self._repository.begin(self._name, self._in.executor, expires=seconds, alone=True)
+        caches = RowCaches(self._in, self._repository, session)
         try:
-            return self._take(session)
+            return self._take(session, caches)
         except BaseException as e:
             session.abandon(type(e).__name__)
             raise
+        finally:
+            caches.close()
 
-    def _take(self, session: Session) -> Taken:
+    def _take(self, session: Session, caches: RowCaches) -> Taken:
         # The view is taken after the session began: whatever was deleted before `begin` is not in it.
         old = self._views.pop(self._name, None)
         if old is not None:
             old.close()
         view = self._views[self._name] = self._in.sources[self._name].begin(self._lookups())
         taken = Taken(source=self._name, number=0, taken_at=view.taken_at)
-        caches = RowCaches(self._in, self._repository, session)
         for data_set in view.data_sets():
             self._data_set(session, view, data_set, caches, taken)
         taken.findings += view.findings
@@ -197,9 +217,13 @@ class _Run:
             detector=DETECTOR_VERSION,
             rules=bytes.fromhex(self._rules_hash),
             structure=session.add_structure(structure) if structure else b"",
-            redacted=taken.redacted,
-            quarantined={},
-            not_scanned=tuple(f"sound of {name}" for name in self._recordings_sets()),
+            redacted=taken.cut,
+            quarantined=taken.quarantined,
+            unreadable=taken.unreadable,
+            findings=frozenset(taken.waiting),
+            not_scanned=tuple(
+                f"{part} of {name}" for name in self._recordings_sets() for part in ("sidecars", "sound")
+            ),
             left_out=len(taken.findings),
         )
         before = session.chunks
@@ -223,17 +247,29 @@ class _Run:
         else:
             self._table(session, view, data_set, caches, taken)
 
+    @cached_property
+    def _redactor(self) -> "Redactor":
+        from tenure.operations.redaction import Redactor  # noqa: PLC0415 - recordings need no detector of text
+
+        at = self._repository.place.objects.now()
+        key = self._repository.keys_of(self._repository.rights.writers[self._name].secrets.writer).finding
+        answers = answers_of(self._repository.state, self._name, key, at)
+        return Redactor(self._rules, self._in.catalogue, answers)
+
     def _table(self, session: Session, view: View, data_set: str, caches: RowCaches, taken: Taken) -> None:
         layout = view.layout(data_set)
         total = view.count(data_set)
         settings = self._settings(session, data_set, layout)
         base = session.base_trees(data_set) if session.base_layout(data_set) == layout else {}
-        writer = TableWriter(session.chunks, caches.open(data_set, settings, layout), base, settings)
+        cache, homes = caches.open(data_set, settings, layout), fullest_open(session.base_cohorts(data_set))
+        writer = TableWriter(session.chunks, cache, base, settings, homes=homes, scratch=caches.scratch)
         task = self._in.progress.begin(f"{self._name}: {data_set}", total=total, unit="rows")
         redact = self._redactor.for_table(data_set, layout)
         for batch in view.rows(data_set, redact.refine):
             redact.count(batch)
-            codes, cohorts = cohorts_of(batch, data_set, self._rules)
+            codes, cohorts = cohorts_of(batch, data_set, self._rules, session.open_span)
+            if batch.noted.waiting:
+                codes, cohorts = in_quarantine(codes, cohorts, batch.noted.waiting)
             writer.feed(batch, codes, cohorts)
             task.advance(len(batch))
         result = writer.end()
@@ -248,13 +284,13 @@ class _Run:
         taken.records += result.rows
         taken.plain += result.bytes
         taken.changes[data_set] = result.changes
-        self._count(redact.numbers + redact.codes, redact.likely, data_set, taken)
+        _count_cards(redact, taken)
 
     def _recordings(self, session: Session, view: View, data_set: str, taken: Taken) -> None:
         task = self._in.progress.begin(f"{self._name}: {data_set}", total=None, unit="bytes")
         writer = session.media(data_set, open_recording=view.open, progress=task)
         for batch in view.recordings(data_set):
-            codes, cohorts = cohorts_of(batch, data_set, self._rules)
+            codes, cohorts = cohorts_of(batch, data_set, self._rules, session.open_span)
             writer.feed(batch, [cohorts[c] for c in codes.tolist()])
         trees = writer.end()
         task.end()
@@ -295,9 +331,15 @@ class _Run:
                 found.update(view.lookups())  # type: ignore[attr-defined]
         return found  # type: ignore[return-value]
 
-    @staticmethod
-    def _count(cut: int, likely: int, data_set: str, taken: Taken) -> None:
-        if cut:
-            taken.redacted[data_set] = cut
-        if likely:
-            taken.likely[data_set] = likely
+
+def _count_cards(redact: "TableRedactor", taken: Taken) -> None:
+    found: tuple[tuple[dict[str, Any], Any], ...] = (
+        (taken.cut, dict(sorted(redact.lines.items()))),
+        (taken.likely, redact.likely),
+        (taken.quarantined, redact.waiting),
+        (taken.unreadable, dict(sorted(redact.unreadable.items()))),
+    )
+    for into, what in found:
+        if what:
+            into[redact.data_set] = what
+    taken.waiting |= redact.findings

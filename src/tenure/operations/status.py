@@ -14,6 +14,7 @@ from tenure.domain.errors import ObjectStoreError, PreconditionFailedError
 from tenure.evidence.drill_record import DrillOutcome
 from tenure.evidence.views import NextStep, StepWeight
 from tenure.objectstore.base import ObjectStore
+from tenure.operations import answers
 from tenure.operations.installation import Installation, Objectives
 from tenure.repository import names
 from tenure.repository.keystores import NamedStore
@@ -70,7 +71,11 @@ class KeyStoreStatus:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Status:
-    """An installation now. `epochs`: number and state; `refused`: ledger entries that count for nothing, and why."""
+    """An installation now.
+
+    `epochs`: number and state; `cards_waiting`: likely card data to answer for; `refused`: ledger entries that count
+    for nothing, and why.
+    """
 
     name: str
     at: datetime
@@ -80,6 +85,7 @@ class Status:
     epochs: tuple[tuple[int, str], ...]
     rules: str
     plans_waiting: int
+    cards_waiting: int
     refused: tuple[tuple[int, str], ...]
     key_stores: tuple[KeyStoreStatus, ...]
     next_steps: tuple[NextStep, ...]
@@ -121,6 +127,7 @@ def status(installation: Installation) -> Status:
         epochs=tuple((n, e.state) for n, e in sorted(state.epochs.items())),
         rules=state.rules.hash.hex() if state.rules else "",
         plans_waiting=_waiting(installation, now),
+        cards_waiting=answers.waiting(state, repository.place.objects.now()),
         refused=tuple(sorted(state.refused.items())),
         key_stores=tuple(_key_store(named, state) for named in repository.place.key_stores.stores),
         next_steps=(),
@@ -188,6 +195,11 @@ def _steps(installation: Installation, found: Status) -> Iterator[NextStep]:
         yield _soon("tenure rules plan", "shows what the rules would remove; none is in force yet")
     if found.plans_waiting:
         yield _soon("tenure rules approve", f"{found.plans_waiting} plans await an answer")
+    if found.cards_waiting:
+        words = (
+            f"{found.cards_waiting} findings may be card data, and are cut 7 days after they were first seen"
+        )
+        yield _soon("tenure cards quarantine list", words)
     yield NextStep(command="tenure report --to report.html", words="the whole installation on one page")
 
 

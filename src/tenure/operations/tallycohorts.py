@@ -76,7 +76,7 @@ def _missing(reader: ChunkReader, root: Root, cohort: Cohort, wire: TreeWire) ->
 def _by_month(kept: dict[Cohort, int], gone: dict[Cohort, int]) -> Counts:
     found: Counts = {}
     for cohort in {*kept, *gone}:
-        month = "" if cohort.is_open else cohort.span[: len("2026-03")]
+        month = "" if cohort.is_open or cohort.is_quarantine else cohort.span[: len("2026-03")]
         counts = found.setdefault((cohort.data_set, month), Held())
         counts.held += kept.get(cohort, 0)
         counts.removed += gone.get(cohort, 0)

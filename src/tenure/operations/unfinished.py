@@ -32,11 +32,11 @@ class Unfinished:
             TamperedError: Fingerprints cannot be read; nothing is released then.
         """
         key = repository.secrets.fingerprint
-        source = reader.manifest.source
+        source, view = reader.manifest.source, reader.manifest.view
         found = tuple(
-            (f.judged, matcher(open_fingerprints(f.fingerprints, key, source), key))
+            (f.judged, matcher(open_fingerprints(f.fingerprints, key, source, view=view), key))
             for f in repository.state.open_forgets()
-            if f.judged and source in f.intent.sources and reader.manifest.view < f.judged
+            if f.judged and source in f.intent.sources and view < f.judged
         )
         return cls(matchers=found, identity_key=reader.chunks.keys.identity)
 

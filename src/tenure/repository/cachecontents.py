@@ -10,7 +10,7 @@ import struct
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import xxhash
@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from tenure.crypto import aead
 from tenure.repository import rows, wire
 from tenure.repository.model import Cohort, Tree
-from tenure.repository.rows import Bytes, Words
+from tenure.repository.rows import Bytes
 
 UNUSABLE = -1
 """Cohort number of rows about which nothing is known any more."""
@@ -27,9 +27,16 @@ UNUSABLE = -1
 STEP = 1 << 17  # rows of a section: 22 bytes each in columns, 16 in identities, both under 4 MiB
 MAGIC = b"TNRC\x01"
 COLUMNS = np.dtype([("mixed", "<u8"), ("hash", "<u8"), ("cohort", "<i4"), ("layer", "<u2")])
+ROW = np.dtype(
+    [("mixed", "<u8"), ("hash", "<u8"), ("identity", "u1", (16,)), ("cohort", "<i4"), ("layer", "<u2")]
+)
+"""A row on its way into a cache: mixed identity, row hash, identity, number of its cohort, layer."""
+
 DELETED = np.dtype([("identity", "u1", (16,)), ("cohort", "<i4"), ("layer", "<u2")])
 
 Places = NDArray[np.int64]
+Rows = NDArray[Any]
+"""n rows of dtype `ROW`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,45 +99,25 @@ class Deleted:
         )
 
 
-class Identified(Protocol):
-    """A cache whose rows' identities can be asked for."""
+class SortedRows(Protocol):
+    """The rows of a table, to be asked for more than once."""
 
-    def identities_at(self, places: Places) -> Bytes:
-        """Return the identities at some places (uint8, m x 16)."""
+    def __len__(self) -> int:
+        """Return how many there are."""
+        ...
+
+    def pieces(self) -> Iterator[Rows]:
+        """Yield them all, sorted by mixed identity, in pieces of any size."""
         ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CacheContents:
-    """What a new cache shall hold: n rows sorted by mixed identity, some of them still in the cache before it.
-
-    `origin` (n): a place in `base`, or ``~i`` for row i of `fresh`. `mixed`, `hashes`, `cohorts` (numbers into
-    `known`) and `layers` (n each). `base` stays open until the contents are written.
-    """
+    """What a new cache shall hold. `rows`: numbered by place in `known`; may read a scratch file and the cache before."""
 
     known: tuple[KnownCohort, ...]
-    origin: Places
-    mixed: Words
-    hashes: Words
-    cohorts: NDArray[np.int32]
-    layers: NDArray[np.uint16]
-    fresh: Bytes
+    rows: SortedRows
     deleted: Deleted
-    base: "Identified | None"
-
-    def identities(self, start: int, stop: int) -> Bytes:
-        """Return the identities of rows `start` to `stop` (uint8, m x 16)."""
-        return self.identities_of(np.arange(start, min(stop, len(self.origin))))
-
-    def identities_of(self, which: Places) -> Bytes:
-        """Return the identities of some rows (uint8, m x 16)."""
-        origin = self.origin[which]
-        out = np.empty((len(origin), rows.IDENTITY_BYTES), np.uint8)
-        new = origin < 0
-        out[new] = self.fresh[~origin[new]]
-        if self.base is not None:
-            out[~new] = self.base.identities_at(origin[~new])
-        return out
 
 
 class Header(wire.Wire, frozen=True):
@@ -186,31 +173,49 @@ def _pieces(key: bytes, stamp: CacheStamp, contents: CacheContents) -> Iterator[
         table=stamp.table,
         layout=stamp.layout,
         keys=stamp.keys,
-        rows=len(contents.origin),
+        rows=len(contents.rows),
         deleted=len(deleted),
         cohorts=[(k.cohort.data_set, k.cohort.rule_class, k.cohort.span, k.token) for k in contents.known],
     )
-    sealed = _seal(key, 0, wire.encode(header))
+    sealed = seal_section(key, 0, wire.encode(header))
     yield MAGIC + struct.pack("<I", len(sealed)) + sealed
     index = 1
-    for start in range(0, len(contents.origin), STEP):
-        part = slice(start, start + STEP)
-        table = np.empty(len(contents.origin[part]), COLUMNS)
-        table["mixed"], table["hash"] = contents.mixed[part], contents.hashes[part]
-        table["cohort"], table["layer"] = contents.cohorts[part], contents.layers[part]
-        yield _seal(key, index, table.tobytes())
-        yield _seal(key, index + 1, contents.identities(start, start + STEP).tobytes())
+    for part in _steps(contents.rows.pieces()):
+        table = np.empty(len(part), COLUMNS)
+        for name in COLUMNS.names or ():
+            table[name] = part[name]
+        yield seal_section(key, index, table.tobytes())
+        yield seal_section(key, index + 1, part["identity"].tobytes())
         index += 2
     for start in range(0, len(deleted), STEP):
-        part = slice(start, start + STEP)
-        table = np.empty(len(deleted.cohorts[part]), DELETED)
-        table["identity"], table["cohort"] = deleted.identities[part], deleted.cohorts[part]
-        table["layer"] = deleted.layers[part]
-        yield _seal(key, index, table.tobytes())
+        window = slice(start, start + STEP)
+        table = np.empty(len(deleted.cohorts[window]), DELETED)
+        table["identity"], table["cohort"] = deleted.identities[window], deleted.cohorts[window]
+        table["layer"] = deleted.layers[window]
+        yield seal_section(key, index, table.tobytes())
         index += 1
 
 
-def _seal(key: bytes, index: int, plain: bytes) -> bytes:
+def _steps(pieces: Iterator[Rows]) -> Iterator[Rows]:
+    """Regroup pieces into `STEP` rows each, the last with what is left."""
+    held: list[Rows] = []
+    count = 0
+    for piece in pieces:
+        held.append(piece)
+        count += len(piece)
+        if count < STEP:
+            continue
+        joined = np.concatenate(held)
+        whole = count - count % STEP
+        for start in range(0, whole, STEP):
+            yield joined[start : start + STEP]
+        held, count = [joined[whole:]], count - whole
+    if count:
+        yield np.concatenate(held)
+
+
+def seal_section(key: bytes, index: int, plain: bytes) -> bytes:
+    """Seal section `index` of a file; no index is used twice under one key."""
     name = struct.pack("<Q", index)
     return aead.seal_under(key, "tenure row cache", name, plain, aad=aead.context("row cache", index))
 

@@ -11,6 +11,7 @@ a chunk that would exceed four times the target (rows far longer than the averag
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,6 +42,14 @@ class Carried:
             subjects={kind: values[order] for kind, values in self.subjects.items()},
         )
 
+    def copy(self) -> "Carried":
+        """Return a copy in memory of its own."""
+        return Carried(
+            identities=self.identities.copy(),
+            hashes=self.hashes.copy(),
+            subjects={kind: values.copy() for kind, values in self.subjects.items()},
+        )
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Piece:
@@ -69,6 +78,12 @@ class _Slice:
             self.carried.take(slice(start, stop)),
         )
 
+    def own(self) -> "_Slice":
+        """Return a copy that keeps nothing else in memory."""
+        return _Slice(
+            memoryview(bytes(self.text)), self.offsets.copy(), self.mixed.copy(), self.carried.copy()
+        )
+
     def __len__(self) -> int:
         return len(self.offsets) - 1
 
@@ -90,8 +105,9 @@ class _Buffer:
         return self.bytes + 64 * self.rows
 
     def add(self, piece: _Slice) -> None:
+        """Take a copy: a part of a batch, or of a chunk, would keep the whole of it in memory until it is cut."""
         if len(piece):
-            self.slices.append(piece)
+            self.slices.append(piece.own())
             self.rows += len(piece)
             self.bytes += len(piece.text)
 
@@ -176,7 +192,6 @@ class CohortChunker:
             return
         mixed = rows.mix(carried.identities, self._cut_key)
         for cohort, which in groups(cohorts):
-            # Each cohort takes a copy of its own: a view would keep the whole batch in memory until it is cut.
             own = rows.take(batch, which)
             part = _Slice(memoryview(own.text), own.offsets, mixed[which], carried.take(which))
             yield from self._add(cohort, part)
@@ -262,7 +277,7 @@ def _next_cut(buffer: _Buffer, piece: _Slice, natural: NDArray[np.intp], done: i
     return place, place == longest
 
 
-def groups(numbers: NDArray[np.int32]) -> Iterator[tuple[int, NDArray[np.intp]]]:
+def groups(numbers: NDArray[np.integer[Any]]) -> Iterator[tuple[int, NDArray[np.intp]]]:
     """Yield each distinct number and the places where it stands, in order."""
     if not len(numbers):
         return

@@ -4,9 +4,11 @@ A reference that no live page holds is either explained (its page says `gone`, o
 or it is damage. Damage is never taken for forgetting.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, field, replace
+from typing import TypeVar
 
 from tenure.domain.errors import (
     IntegrityError,
@@ -23,6 +25,8 @@ from tenure.repository.model import ChunkKind, ChunkRef, Cohort
 from tenure.repository.page import PageBytes, open_index, open_keys
 from tenure.repository.secrets import STRUCTURE, SourceKeys
 from tenure.repository.state import State
+
+T = TypeVar("T")
 
 GAP_BYTES = 256 * 1024
 """Two ranges of a pack that lie closer than this are read in one request."""
@@ -72,7 +76,8 @@ class ChunkReader:
     """Reads one source's chunks. Without an unwrapper only structure can be opened, which is a writer's case.
 
     `as_of`: number of the snapshot that is read, so that only later forgettings explain what it lacks; 0 lets every
-    forgetting explain it.
+    forgetting explain it. `refresh` reads the ledger again: a prune may move chunks while somebody restores them, and
+    what is not where it was is looked for once more where the ledger says by then.
     """
 
     def __init__(
@@ -85,6 +90,7 @@ class ChunkReader:
         state: State,
         unwrapper: Unwrapper | None,
         as_of: int = 0,
+        refresh: Callable[[], State] | None = None,
     ) -> None:
         self._objects = objects
         self._key_stores = key_stores
@@ -93,6 +99,9 @@ class ChunkReader:
         self._state = state
         self._unwrapper = unwrapper
         self._as_of = as_of
+        self._refresh = refresh
+        self._number = state.number
+        self._lock = threading.Lock()
         self._indexes: dict[Cohort, CohortIndex] = {}
 
     def index(self, cohort: Cohort) -> CohortIndex:
@@ -122,24 +131,7 @@ class ChunkReader:
         Raises:
             IntegrityError: No live page holds it and nothing explains that.
         """
-        index = self.index(cohort)
-        seen = set()
-        while ref not in index.places:
-            gone = index.gone.get(ref)
-            if gone is None and self.forgotten_at(cohort):
-                return None
-            if gone is None and index.damaged:
-                raise IntegrityError(f"chunk {ref.id.hex()} cannot be found: {'; '.join(index.damaged)}")
-            if gone is None or ref in seen:
-                raise IntegrityError(
-                    f"chunk {ref.id.hex()} of cohort {self.keys.tag(cohort).hex()} is in no key page, and the ledger"
-                    " does not say that it was forgotten"
-                )
-            if gone.replacement is None:
-                return None
-            seen.add(ref)
-            ref = gone.replacement
-        return index.places[ref]
+        return self._twice(lambda: self._locate(cohort, ref))
 
     def lacks(self, cohort: Cohort, ref: ChunkRef) -> tuple[int, int]:
         """Return (records that replacements of a chunk lack, highest ledger number that took some); (0, 0) for none."""
@@ -156,8 +148,21 @@ class ChunkReader:
         Raises:
             IntegrityError: Missing or damaged.
         """
-        place = self.locate(cohort, ref)
-        return None if place is None else self.open(cohort, place, self.read(place))
+
+        def once() -> bytes | None:
+            place = self._locate(cohort, ref)
+            return None if place is None else self.open(cohort, place, self.read(place))
+
+        return self._twice(once)
+
+    def _twice(self, once: Callable[[], T]) -> T:
+        number = self._number
+        try:
+            return once()
+        except IntegrityError:
+            if not self._overtaken(number):
+                raise
+            return once()
 
     def read(self, place: Place) -> bytes:
         """Return the sealed bytes of a chunk.
@@ -231,16 +236,49 @@ class ChunkReader:
         if group:
             yield group
 
-    def read_span(self, group: Sequence[Place]) -> Iterator[tuple[Place, memoryview]]:
-        """Read one range and yield each place's sealed bytes."""
+    def read_span(self, group: Sequence[Place]) -> list[tuple[Place, memoryview]]:
+        """Read one range and return each place's sealed bytes.
+
+        Raises:
+            IntegrityError: The pack is not there: damage, or it was emptied since (`fetch` tells).
+        """
         start = group[0].offset
         end = group[-1].offset + group[-1].length
         try:
             raw = memoryview(self._objects.get(names.pack(group[0].pack), offset=start, length=end - start))
         except ObjectNotFoundError as e:
             raise IntegrityError(f"pack {group[0].pack.hex()} is missing from the object store") from e
-        for place in group:
-            yield place, raw[place.offset - start : place.offset - start + place.length]
+        return [(place, raw[place.offset - start : place.offset - start + place.length]) for place in group]
+
+    def _overtaken(self, number: int) -> bool:
+        """Read the ledger again; whether it went on since entry `number`, so that another look is worth it."""
+        with self._lock:
+            if self._refresh is not None and self._number == number:
+                self._state = self._refresh()
+                self._number = self._state.number
+                if self._number != number:
+                    self._indexes.clear()
+            return self._number != number
+
+    def _locate(self, cohort: Cohort, ref: ChunkRef) -> Place | None:
+        index = self.index(cohort)
+        seen = set()
+        while ref not in index.places:
+            gone = index.gone.get(ref)
+            if gone is None and self.forgotten_at(cohort):
+                return None
+            if gone is None and index.damaged:
+                raise IntegrityError(f"chunk {ref.id.hex()} cannot be found: {'; '.join(index.damaged)}")
+            if gone is None or ref in seen:
+                raise IntegrityError(
+                    f"chunk {ref.id.hex()} of cohort {self.keys.tag(cohort).hex()} is in no key page, and the ledger"
+                    " does not say that it was forgotten"
+                )
+            if gone.replacement is None:
+                return None
+            seen.add(ref)
+            ref = gone.replacement
+        return index.places[ref]
 
     def _load(self, cohort: Cohort) -> CohortIndex:
         tag, damaged = self.keys.tag(cohort), list[str]()

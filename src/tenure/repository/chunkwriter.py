@@ -5,7 +5,7 @@ sealing happen in the executor, straight into a pack. What is known of a cohort 
 """
 
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Hashable, Iterable
 from concurrent.futures import Executor, Future
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -20,7 +20,7 @@ from tenure.repository import chunks, codings
 from tenure.repository.entries import PageRef
 from tenure.repository.keystores import KeyStores
 from tenure.repository.model import ChunkKind, ChunkRef, Cohort
-from tenure.repository.packs import OpenPack, Packer
+from tenure.repository.packs import OpenPack, Packer, group_of
 from tenure.repository.page import ENTRY, GONE, Array, PagePlain, open_index, pages_of
 from tenure.repository.secrets import STRUCTURE, SourceKeys
 
@@ -30,12 +30,13 @@ NONE = ChunkRef(bytes(16), bytes(8))
 
 @dataclass(slots=True, eq=False)
 class Stored:
-    """A chunk this session stores. `pack` and `offset` are final once the packer was flushed."""
+    """A chunk this session stores. `pack.place(offset)` is final once the packer was flushed."""
 
     ref: ChunkRef
     kind: ChunkKind
     plain: int
     companion: ChunkRef = NONE
+    group: Hashable = None
     coding: int = codings.RAW
     length: int = 0
     offset: int = 0
@@ -116,7 +117,7 @@ class ChunkWriter:
         def placed(pack: OpenPack, offset: int) -> None:
             stored.pack, stored.offset = pack, offset
 
-        self._packer.add_tail(sealed, placed)
+        self._packer.add_tail(sealed, placed, stored.group)
         return stored.ref
 
     def put_media(
@@ -187,7 +188,7 @@ class ChunkWriter:
     def _begin(
         self, cohort: Cohort, chunk_id: bytes, kind: ChunkKind, plain: int, companion: ChunkRef
     ) -> Stored:
-        stored = Stored(ChunkRef(chunk_id, random_bytes(8)), kind, plain, companion)
+        stored = Stored(ChunkRef(chunk_id, random_bytes(8)), kind, plain, companion, group_of(cohort))
         with self._lock:
             self._new.setdefault(cohort, []).append(stored)
             self.known(cohort)[chunk_id] = (stored.ref, companion)
@@ -211,7 +212,7 @@ class ChunkWriter:
         encode = codings.encode_media if stored.kind is ChunkKind.MEDIA else codings.encode_text
         stored.coding, payload = encode(plain)
         aad = self._aad(stored, tag)
-        slot = self._packer.reserve(len(payload) + OVERHEAD)
+        slot = self._packer.reserve(len(payload) + OVERHEAD, stored.group)
         try:
             if stored.kind is ChunkKind.STRUCTURE:
                 # Writers must read these again, so their keys come from the index key and from no page.
@@ -258,13 +259,14 @@ def _columns(stored: list[Stored]) -> tuple[Array, Array, Array, list[bytes]]:
     packs: dict[bytes, int] = {}
     entries = np.zeros(len(stored), ENTRY)
     for i, one in enumerate(stored):
-        if one.pack is None or not one.pack.id:
+        pack_id, offset = one.pack.place(one.offset) if one.pack is not None else (b"", 0)
+        if not pack_id:
             raise RuntimeError("a chunk was never put")
-        place = packs.setdefault(one.pack.id, len(packs))
+        place = packs.setdefault(pack_id, len(packs))
         companion = one.companion
         entries[i] = (
             one.ref.id, one.ref.incarnation, companion.id, companion.incarnation,
-            one.offset, one.length, one.plain, place, one.kind, one.coding,
+            offset, one.length, one.plain, place, one.kind, one.coding,
         )  # fmt: skip
     deks = np.frombuffer(b"".join(one.dek for one in stored), np.uint8).reshape(-1, KEY_BYTES)
     return entries, deks, np.zeros(0, GONE), list(packs)

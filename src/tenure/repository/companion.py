@@ -143,7 +143,7 @@ def decode(raw: bytes) -> Companion:
     """
     try:
         companion = msgspec.msgpack.decode(raw, type=Companion)
-    except msgspec.DecodeError as e:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, OverflowError) as e:
         raise _refusal(raw) from e
     if companion.version != VERSION:
         raise _refusal(raw)
@@ -154,7 +154,7 @@ def _refusal(raw: bytes) -> Exception:
     """Tell a later version's companion from damage."""
     try:
         loose = msgspec.msgpack.decode(raw)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except (msgspec.DecodeError, ValueError, TypeError, RecursionError, OverflowError):
         return TamperedError("a companion is damaged")
     known = set(Companion.__struct_fields__)
     if isinstance(loose, dict) and (loose.get("version", VERSION) != VERSION or set(loose) - known):

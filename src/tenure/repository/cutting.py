@@ -1,15 +1,18 @@
 """Cuts records out of one cohort's chunks: filters, unsealing, replacement chunks. Changes no page by itself."""
 
-from concurrent.futures import Executor, ThreadPoolExecutor
+from concurrent.futures import Executor
 
 from tenure.domain.errors import IntegrityError
 from tenure.repository import companion, layouts, mediacompanion, rows, tablereader
 from tenure.repository.chunkwriter import NONE, ChunkWriter
 from tenure.repository.content import CohortContent
-from tenure.repository.model import ChunkKind, ChunkRef, Cohort
+from tenure.repository.model import ChunkKind, ChunkRef, Cohort, holds_recordings
 from tenure.repository.packs import Packer
+from tenure.repository.recutting import recut_rows
 from tenure.repository.repository import Repository
 from tenure.repository.rows import Bytes
+from tenure.repository.scopes import Recut
+from tenure.repository.session import Uploads
 from tenure.sources.rowtext import facts_from_rows
 
 REPLACEMENT_PACK = 4 * 1024 * 1024
@@ -20,14 +23,20 @@ class Cutter:
     """Cuts records out of one cohort's chunks: of the pages in `content`, and of no later ones."""
 
     def __init__(
-        self, repository: Repository, executor: Executor, content: CohortContent, drop: Bytes
+        self,
+        repository: Repository,
+        executor: Executor,
+        content: CohortContent,
+        drop: Bytes,
+        recut: Recut | None = None,
     ) -> None:
+        self._recut = recut
         self._content = content
         self._mine = content.refs_of_entries()
         self._keys = content.keys
         self._drop = drop
         self._reader = repository.chunk_reader(content.keys)
-        self._uploads = ThreadPoolExecutor(max_workers=1, thread_name_prefix="pack-put")
+        self._uploads = Uploads()
         self._chunks = ChunkWriter(
             keys=content.keys,
             repository=repository.id,
@@ -44,8 +53,7 @@ class Cutter:
             IntegrityError: A chunk or companion cannot be read.
         """
         try:
-            kinds = set(self._content.entries["kind"].tolist())
-            if ChunkKind.MEDIA in kinds:
+            if holds_recordings(self._content.entries["kind"].tolist()):
                 self._cut_recordings()
             else:
                 self._cut_rows()
@@ -55,7 +63,7 @@ class Cutter:
                 self.replaced_bytes = self._chunks.stored_plain
             return len(self._gone)
         finally:
-            self._uploads.shutdown(wait=True)
+            self._uploads.close()
 
     def _cut_rows(self) -> None:
         cohort = self._content.cohort
@@ -71,7 +79,7 @@ class Cutter:
                 )
             about = companion.decode(raw)
             wanted = self._drop[about.may_hold_keys(self._drop)]
-            if len(wanted):
+            if len(wanted) or (self._recut is not None and place.kind is ChunkKind.ROWS):
                 self._cut_chunk(cohort, ref, place.kind, about)
 
     def _cut_chunk(self, cohort: Cohort, ref: ChunkRef, kind: ChunkKind, about: companion.Companion) -> None:
@@ -83,9 +91,12 @@ class Cutter:
             kept, lacks = tablereader.filter_rows(
                 plain, expressions.layout.key_cells, self._keys.identity, self._drop
             )
+            if self._recut is not None:
+                name, key = cohort.data_set, self._keys.finding
+                kept = recut_rows(kept, name, expressions.layout, key, self._recut)
         else:
             kept, lacks = tablereader.filter_deletes(plain, self._drop)
-        if not lacks:
+        if kept == plain:
             return
         replacement = self._put(cohort, kind, kept, about, expressions) if kept else None
         self._gone[ref] = (replacement, lacks)

@@ -117,7 +117,10 @@ class Begin(Wire, frozen=True, kw_only=True, tag="begin"):
 
 
 class Snapshot(Wire, frozen=True, kw_only=True, tag="snapshot"):
-    """The commit. `view`: ledger number that was the head when the source's view was taken."""
+    """The commit. `view`: ledger number that was the head when the source's view was taken.
+
+    `findings`: names of likely card data in it that no entry before names, see `cards.quarantine`.
+    """
 
     session: bytes
     writer: bytes
@@ -130,6 +133,7 @@ class Snapshot(Wire, frozen=True, kw_only=True, tag="snapshot"):
     rows: int
     plain: int
     pages: tuple[PageRef, ...]
+    findings: tuple[bytes, ...] = ()
 
 
 class Void(Wire, frozen=True, kw_only=True, tag="void"):
@@ -144,7 +148,8 @@ class Intent(Wire, frozen=True, kw_only=True, tag="intent"):
     """A forgetting is about to happen.
 
     `forget`: random id; `kind`: "purge" or "erase"; `cohorts`: (writer, tag) forgotten whole; `scopes`: pages, one
-    a source, that hold which records, deleted when done; `fingerprints`: sealed for readers, see `forgetting`.
+    a source, that hold which records, deleted when done; `fingerprints`: sealed for readers, see `forgetting`;
+    `recut`: records in quarantine that stay, and whose card data is cut.
     """
 
     forget: bytes
@@ -156,6 +161,7 @@ class Intent(Wire, frozen=True, kw_only=True, tag="intent"):
     cohorts: tuple[tuple[bytes, bytes], ...]
     scopes: tuple[PageRef, ...]
     fingerprints: bytes
+    recut: int = 0
 
 
 class Amended(Wire, frozen=True, kw_only=True, tag="amended"):
@@ -169,7 +175,7 @@ class Amended(Wire, frozen=True, kw_only=True, tag="amended"):
 
 
 class Merge(Wire, frozen=True, kw_only=True, tag="merge"):
-    """Pages replaced by pages. `cause`: "forget", "scopes", "prune", "rotate" or "merge"; `forget`: its id or empty.
+    """Pages replaced by pages. `cause`: one of `voids.CAUSES`; `forget`: its id or empty.
 
     `head`: the ledger number that the removed pages were read at; `begun`: the store's time before the first new
     object was put (see `state.merge_refusal`); `chunks`: how many the removed pages hold and the added lack.
@@ -193,6 +199,15 @@ class Done(Wire, frozen=True, kw_only=True, tag="done"):
     pages: int
     pending: tuple[str, ...]
     certificate: str
+
+
+class Answer(Wire, frozen=True, kw_only=True, tag="answer"):
+    """An officer's answer about likely card data of a source. `answer`: "keep" or "redact"; the last one counts."""
+
+    source: str
+    findings: tuple[bytes, ...]
+    answer: str
+    by: str
 
 
 class Prune(Wire, frozen=True, kw_only=True, tag="prune"):
@@ -229,6 +244,7 @@ Body = (
     | Amended
     | Merge
     | Done
+    | Answer
     | Prune
     | Sweep
     | Checkpoint

@@ -1,8 +1,4 @@
-"""A ledger entry as bytes: clear header, sealed body, signature.
-
-::
-
-    "TNRL" version(1)  header length(4) header   body length(4) body   signature(64)
+"""A ledger entry as bytes: a frame (`frames`) of clear header, sealed body, signature.
 
 The header (repository, number, hash of the entry before, salt, signer, the clear part of an admission or an
 epoch) is authenticated by the signature and by the body's associated data. The body's key is derived from the
@@ -14,15 +10,14 @@ from dataclasses import dataclass
 
 from tenure.crypto.aead import context, open_under, seal_under
 from tenure.crypto.hashing import content_hash, random_bytes
-from tenure.crypto.signing import SIGNATURE_BYTES, SigningKey, VerifyKey
-from tenure.domain.errors import TamperedError, TruncatedError, UnsupportedFormatError
-from tenure.repository import wire
+from tenure.crypto.signing import SigningKey, VerifyKey
+from tenure.domain.errors import TamperedError, UnsupportedFormatError
+from tenure.repository import frames, wire
 from tenure.repository.entries import Body, Clear
+from tenure.repository.frames import Frame
 from tenure.repository.wire import Wire
 
-MAGIC = b"TNRL"
-VERSION = 1
-_DOMAIN = b"tenure ledger entry\0"
+KIND = frames.Kind(magic=b"TNRL", domain=b"tenure ledger entry\0", noun="a ledger entry")
 
 
 class Header(Wire, frozen=True, kw_only=True):
@@ -44,14 +39,20 @@ class Header(Wire, frozen=True, kw_only=True):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Envelope:
-    """An entry taken apart, its form checked and nothing else. `hash`: BLAKE3 of all its bytes."""
+    """An entry taken apart, its form checked and nothing else."""
 
     header: Header
-    header_bytes: bytes
-    sealed: bytes
-    signed: bytes
-    signature: bytes
-    hash: bytes
+    frame: Frame
+
+    @property
+    def header_bytes(self) -> bytes:
+        """Return the header as it stands in the entry."""
+        return self.frame.header
+
+    @property
+    def hash(self) -> bytes:
+        """Return the BLAKE3 of all its bytes."""
+        return self.frame.hash
 
     def verify(self, key: VerifyKey) -> None:
         """Check the signature.
@@ -60,7 +61,7 @@ class Envelope:
             TamperedError: Not signed by this key.
         """
         try:
-            key.verify(_DOMAIN + self.signed, self.signature)
+            self.frame.verify(key)
         except TamperedError as e:
             raise TamperedError(
                 f"ledger entry {self.header.number} carries a signature that does not verify"
@@ -74,7 +75,7 @@ class Envelope:
             UnsupportedFormatError: An entry of a newer version.
         """
         aad = context("ledger entry", content_hash(self.header_bytes))
-        plain = open_under(ledger_secret, "tenure ledger", _name(self.header), self.sealed, aad=aad)
+        plain = open_under(ledger_secret, "tenure ledger", _name(self.header), self.frame.sealed, aad=aad)
         return wire.decode(plain, Body, what=f"ledger entry {self.header.number}")  # type: ignore[arg-type]
 
 
@@ -104,15 +105,7 @@ def make(
     head = wire.encode(header)
     aad = context("ledger entry", content_hash(head))
     sealed = seal_under(ledger_secret, "tenure ledger", _name(header), wire.encode(body), aad=aad)
-    signed = (
-        MAGIC
-        + bytes([VERSION])
-        + struct.pack("<I", len(head))
-        + head
-        + struct.pack("<I", len(sealed))
-        + sealed
-    )
-    return signed + key.sign(_DOMAIN + signed)
+    return frames.framed(KIND, head, sealed, key)
 
 
 def parse(raw: bytes, *, number: int) -> Envelope:
@@ -124,38 +117,14 @@ def parse(raw: bytes, *, number: int) -> Envelope:
         UnsupportedFormatError: Of a newer format.
     """
     what = f"ledger entry {number}"
-    if len(raw) < 9 or raw[:4] != MAGIC:
-        raise (TruncatedError if len(raw) < 9 else TamperedError)(f"{what} is not a ledger entry")
-    if raw[4] != VERSION:
-        raise UnsupportedFormatError(f"{what} has version {raw[4]}; this version of Tenure knows {VERSION}")
-    head, at = _part(raw, 5, what)
-    sealed, at = _part(raw, at, what)
-    if len(raw) != at + SIGNATURE_BYTES:
-        raise TruncatedError(f"{what} has {len(raw)} bytes instead of {at + SIGNATURE_BYTES}")
+    frame = frames.parse(KIND, raw, what=what)
     try:
-        header = wire.decode(head, Header, what=what)
+        header = wire.decode(frame.header, Header, what=what)
     except UnsupportedFormatError as e:
         raise TamperedError(f"{what} is damaged: its header cannot be read") from e
     if header.number != number:
         raise TamperedError(f"{what} was swapped: it says of itself that it is number {header.number}")
-    return Envelope(
-        header=header,
-        header_bytes=head,
-        sealed=sealed,
-        signed=raw[:at],
-        signature=raw[at:],
-        hash=content_hash(raw),
-    )
-
-
-def _part(raw: bytes, at: int, what: str) -> tuple[bytes, int]:
-    if len(raw) < at + 4:
-        raise TruncatedError(f"{what} is cut short")
-    (size,) = struct.unpack_from("<I", raw, at)
-    end = at + 4 + size
-    if len(raw) < end:
-        raise TruncatedError(f"{what} is cut short")
-    return raw[at + 4 : end], end
+    return Envelope(header=header, frame=frame)
 
 
 def _name(header: Header) -> bytes:

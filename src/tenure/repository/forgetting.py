@@ -7,10 +7,16 @@ not walked twice, figures come from the ledger, and pages that a crash left behi
 
 from collections.abc import Iterable, Mapping
 from concurrent.futures import Executor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from tenure.crypto.hashing import random_bytes
-from tenure.domain.errors import IntegrityError, LeasedError, RepositoryError, StalePlanError
+from tenure.domain.errors import (
+    IntegrityError,
+    LeasedError,
+    OvertakenError,
+    RepositoryError,
+    StalePlanError,
+)
 from tenure.domain.progress import Progress
 from tenure.repository import names
 from tenure.repository.content import CohortContent, rewriter_of
@@ -89,6 +95,7 @@ class Forgetting:
             cohorts=self._tags(scopes),
             scopes=pages,
             fingerprints=seal_fingerprints(scopes, repository.secrets.fingerprint),
+            recut=sum(scope.count_recut() for scope in scopes.values()),
         )
 
         def check(state: State) -> None:
@@ -114,11 +121,16 @@ class Forgetting:
             for ref in refs
         }
 
-    def amend(self, forget: ForgetState, scopes: Mapping[str, Scope], *, left: int) -> ForgetState:
+    def amend(
+        self, forget: ForgetState, scopes: Mapping[str, Scope], *, left: int, head: int | None = None
+    ) -> ForgetState:
         """Record that the live deletion is over, and what remains to be taken from the repository.
 
         Snapshots that were begun before this entry and did not commit yet never will. A forgetting is judged once:
         where it was already, nothing is changed.
+
+        `head`: the ledger number at which whole cohorts were proven; where another snapshot of their sources was
+        committed since, in which there may be more, nothing goes whole. None: no proof is needed.
         """
         repository, forget_id = self._repository, forget.intent.forget
         if repository.refresh().forgets[forget_id.hex()].judged:
@@ -130,7 +142,17 @@ class Forgetting:
             scopes=tuple(self._put_scopes(scopes, forget_id)),
             fingerprints=seal_fingerprints(scopes, repository.secrets.fingerprint),
         )
-        state = repository.ledger.append(entry, repository.purge_key)
+
+        def check(newest: State) -> None:
+            late = [s for s in newest.snapshots.values() if head is not None and s.number > head]
+            if entry.cohorts and any(s.entry.source in scopes for s in late):
+                raise OvertakenError("a snapshot was committed after whole cohorts were proven")
+
+        try:
+            state = repository.ledger.append(entry, repository.purge_key, check=check)
+        except OvertakenError:
+            singly = {source: replace(scope, cohorts=()) for source, scope in scopes.items()}
+            return self.amend(forget, singly, left=left)
         return state.forgets[forget_id.hex()]
 
     def carry_out(self, forget: ForgetState) -> Went:
@@ -144,11 +166,11 @@ class Forgetting:
         went, forget = Went(), self._judged(forget)
         if not forget.carried:
             for source, scope in sorted(self.scopes(forget).items()):
-                groups = self._groups(source, forget.judged)
+                groups = self._groups(source, forget)
                 task = self._progress.begin(
                     f"Forgetting in snapshots of {source}", total=len(groups), unit="cohorts"
                 )
-                for (writer, _tag), pages in groups.items():
+                for (writer, _tag, _view), pages in groups.items():
                     self._cohort(scope, self._repository.keys_of(writer), pages, forget, went)
                     task.advance(1)
                 task.end()
@@ -207,7 +229,7 @@ class Forgetting:
         found = repository.state.forgets[forget.intent.forget.hex()]
         prints = open_fingerprints(found.fingerprints, repository.secrets.fingerprint)
         whole = {tag.hex() for _, tag in found.cohorts}
-        went.records = sum(len(some) for some in prints.values())
+        went.records = sum(len(some) for some in prints.values()) + found.intent.recut
         went.chunks = found.chunks
         went.pages = found.pages
         went.cohorts = sum(repository.state.cohorts_gone.get(tag) == found.judged for tag in whole)
@@ -241,23 +263,29 @@ class Forgetting:
             went.add(rewriter.replace([content], cause="forget", forget=forget_id, chunks=chunks))
             return
         cohort, _, _ = open_index(stores.get(pages[0].ref), keys)
-        drop = scope.records.get(cohort.data_set)
-        if drop is None or not len(drop):
+        drop = scope.seen_by(cohort.data_set, repository.state.view_since(pages[0], forget.number))
+        recut = scope.recut.get(cohort.data_set) if cohort.is_quarantine else None
+        if not len(drop) and recut is None:
             return
         content = CohortContent.load(pages, keys, stores, repository.unwrapper)
-        cutter = Cutter(repository, self._executor, content, drop)
+        cutter = Cutter(repository, self._executor, content, drop, recut)
         chunks = cutter.cut(forget.judged)
         went.replaced_bytes += cutter.replaced_bytes
         if chunks:
             went.add(rewriter.replace([content], cause="forget", forget=forget_id, chunks=chunks))
 
-    def _groups(self, source: str, judged: int) -> dict[tuple[bytes, bytes], list[PageState]]:
-        """Return the live pages to walk, by writer and cohort tag: those named before the live deletion ended."""
+    def _groups(self, source: str, forget: ForgetState) -> dict[tuple[bytes, bytes, int], list[PageState]]:
+        """Return the live pages to walk, those named before the live deletion ended, by writer, cohort tag and view.
+
+        The view is that of a snapshot begun since the intent, which builds on nothing, so what its pages hold is its
+        own; 0 for all that is older.
+        """
         state = self._repository.refresh()
-        groups: dict[tuple[bytes, bytes], list[PageState]] = {}
+        groups: dict[tuple[bytes, bytes, int], list[PageState]] = {}
         for page in state.live_pages(state.writers_of(source)):
-            if page.number < judged:
-                groups.setdefault((page.ref.writer, page.ref.tag), []).append(page)
+            if page.number < forget.judged:
+                key = (page.ref.writer, page.ref.tag, state.view_since(page, forget.number))
+                groups.setdefault(key, []).append(page)
         return groups
 
     def _put_scopes(self, scopes: Mapping[str, Scope], forget: bytes) -> Iterable[PageRef]:

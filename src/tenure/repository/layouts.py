@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from tenure.domain.catalogue import DataSet, DataSetKind
+from tenure.domain.errors import TamperedError
 from tenure.repository import wire
 from tenure.repository.wire import Wire
 from tenure.sources.base import RowLayout
@@ -49,7 +50,16 @@ def encode(expressions: Expressions) -> bytes:
 
 
 def decode(raw: bytes) -> Expressions:
-    """Return what `encode` was given."""
+    """Return what `encode` was given.
+
+    Raises:
+        TamperedError: Its columns and its key do not fit.
+        UnsupportedFormatError: Of a form that this version does not know.
+    """
     found = wire.decode(raw, _LayoutWire, what="the layout in a companion")
+    if not 0 < found.key_cells <= len(found.columns):
+        raise TamperedError(
+            f"the layout in a companion has {len(found.columns)} columns and a key of {found.key_cells}"
+        )
     layout = RowLayout(columns=found.columns, key_cells=found.key_cells, linked=found.linked)
     return Expressions(layout=layout, subjects=found.subjects, zone=found.zone)

@@ -4,6 +4,7 @@ Reading verifies every entry: its place in the chain, its signature, and that it
 begin, commit and void; only the purge key, pinned in every process's configuration, may say anything else.
 """
 
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
@@ -19,7 +20,16 @@ from tenure.domain.errors import (
 )
 from tenure.objectstore.base import ObjectInfo, ObjectStore
 from tenure.repository import envelope, names, wire
-from tenure.repository.entries import BY_WRITERS, Body, Checkpoint, CheckpointClear, Clear
+from tenure.repository.entries import (
+    BY_WRITERS,
+    Begin,
+    Body,
+    Checkpoint,
+    CheckpointClear,
+    Clear,
+    Snapshot,
+    Void,
+)
 from tenure.repository.envelope import Envelope
 from tenure.repository.replay import apply
 from tenure.repository.state import State
@@ -30,6 +40,9 @@ CHECKPOINT_EVERY = 1_000
 
 CLAIM_TOLERANCE_S = 300.0
 """How far ahead of its object's time a writer's entry may say it was made, in seconds: clocks differ a little."""
+
+
+_MANIFEST = re.compile(names.MANIFESTS + "[0-9]{20}-[0-9a-f]{32}")
 
 
 class HeadMemory(Protocol):
@@ -275,6 +288,8 @@ class Ledger:
                 return None, f"the writer of {writer.source!r} signed what does not open"
             if not isinstance(body, BY_WRITERS) or body.writer.hex() != writer_id:
                 return None, f"the writer of {writer.source!r} signed what only the purge key may say"
+            if not _is_possible(body):
+                return None, f"the writer of {writer.source!r} signed values that no entry has"
             if writer.removed:
                 return None, f"the writer of {writer.source!r} was removed before"
             return body, ""
@@ -296,6 +311,26 @@ class Ledger:
             )
         if seen is None or seen[0] < self._state.number:
             self._memory.store(self._state.number, self._state.hash)
+
+
+def _is_possible(body: Begin | Snapshot | Void) -> bool:
+    """Whether a writer's entry holds only values that those who read it later can use: names, times, lengths."""
+    if len(body.session) != 16:
+        return False
+    if not isinstance(body, Snapshot):
+        return True
+    return (
+        _MANIFEST.fullmatch(body.manifest) is not None
+        and body.manifest.endswith(f"-{body.session.hex()}")
+        and len(body.manifest_hash) == 32
+        and wire.is_time(body.taken_at)
+        and min(body.rows, body.plain) >= 0
+        and all(len(finding) == 16 for finding in body.findings)
+        and all(
+            (len(p.tag), len(p.page), len(p.hash)) == (16, 16, 32) and 0 <= p.epoch < 1 << 63
+            for p in body.pages
+        )
+    )
 
 
 class _MovedOnError(Exception):

@@ -1,24 +1,18 @@
-"""The manifest: what one snapshot consists of. Sealed under the source's manifest key, signed by its writer.
+"""The manifest: what one snapshot consists of. Sealed under the source's manifest key, signed by its writer. It stands in a frame (`frames`)."""
 
-::
-
-    "TNRM" version(1)  length(4) header   length(4) body   signature(64)
-"""
-
-import struct
 from dataclasses import dataclass
 
 from tenure.crypto.aead import context, open_under, seal_under
 from tenure.crypto.hashing import content_hash, random_bytes
-from tenure.crypto.signing import SIGNATURE_BYTES, SigningKey, VerifyKey
-from tenure.domain.errors import TamperedError, TruncatedError, UnsupportedFormatError
-from tenure.repository import wire
+from tenure.crypto.signing import SigningKey, VerifyKey
+from tenure.domain.errors import TamperedError
+from tenure.repository import frames, wire
+from tenure.repository.frames import Frame
 from tenure.repository.secrets import SourceKeys
-from tenure.repository.wire import Wire
+from tenure.repository.structure import REF_BYTES
+from tenure.repository.wire import Wire, is_time
 
-MAGIC = b"TNRM"
-VERSION = 1
-_DOMAIN = b"tenure manifest\0"
+KIND = frames.Kind(magic=b"TNRM", domain=b"tenure manifest\0", noun="a manifest")
 
 
 class ManifestHeader(Wire, frozen=True, kw_only=True):
@@ -39,13 +33,27 @@ class DataSetLine(Wire, frozen=True, kw_only=True):
     plain: int
 
 
+class CutLine(Wire, frozen=True, kw_only=True):
+    """How much card data was cut in one column before anything was stored."""
+
+    numbers: int = 0
+    codes: int = 0
+    tracks: int = 0
+
+    @property
+    def total(self) -> int:
+        """Return how much that is together."""
+        return self.numbers + self.codes + self.tracks
+
+
 class Manifest(Wire, frozen=True, kw_only=True):
     """What a snapshot says of itself.
 
     `taken_at`: the source's instant, seconds since the epoch, UTC; `view`: ledger number at the view;
-    `structure`: 24 bytes, the chunk that holds the source's own schema, empty for none; `redacted`,
-    `quarantined`: counts by data set; `not_scanned`: what card detection could not read, in words;
-    `left_out`: how many records changed or vanished while they were read; `catalogue`, `settings`: JSON.
+    `structure`: 24 bytes, the chunk that holds the source's own schema, empty for none; `redacted`: what was cut,
+    by data set and column; `quarantined`: rows in quarantine, by data set; `not_scanned`: what card detection could
+    not read, in words; `unreadable`: binary cells that it could not read, by data set and column; `left_out`: how
+    many records changed or vanished while they were read; `catalogue`, `settings`: JSON.
     """
 
     session: bytes
@@ -56,9 +64,10 @@ class Manifest(Wire, frozen=True, kw_only=True):
     tool: str
     structure: bytes
     data_sets: dict[str, DataSetLine]
-    redacted: dict[str, int]
+    redacted: dict[str, dict[str, CutLine]]
     quarantined: dict[str, int]
     not_scanned: tuple[str, ...]
+    unreadable: dict[str, dict[str, int]]
     left_out: int
     catalogue: bytes
     settings: bytes
@@ -66,29 +75,49 @@ class Manifest(Wire, frozen=True, kw_only=True):
     rules: bytes
 
 
+def cut_in(manifest: Manifest, data_set: str) -> CutLine:
+    """Return what was cut in all columns of a data set."""
+    lines = manifest.redacted.get(data_set, {}).values()
+    return CutLine(
+        numbers=sum(line.numbers for line in lines),
+        codes=sum(line.codes for line in lines),
+        tracks=sum(line.tracks for line in lines),
+    )
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ManifestBytes:
     """A manifest taken apart; only its form is checked."""
 
     header: ManifestHeader
-    header_bytes: bytes
-    sealed: bytes
-    signed: bytes
-    signature: bytes
-    hash: bytes
+    frame: Frame
 
     def open(self, keys: SourceKeys, writer: VerifyKey) -> Manifest:
         """Check the writer's signature and open the body.
 
         Raises:
-            TamperedError: Forged or changed.
+            TamperedError: Forged or changed, or of values that cannot be.
+            UnsupportedFormatError: Of a form that this version does not know.
         """
-        writer.verify(_DOMAIN + self.signed, self.signature)
-        aad = context("manifest", content_hash(self.header_bytes))
-        plain = open_under(
-            keys.manifest, "tenure manifest", self.header.session + self.header.salt, self.sealed, aad=aad
-        )
-        return wire.decode(plain, Manifest, what="a manifest")
+        self.frame.verify(writer)
+        aad = context("manifest", content_hash(self.frame.header))
+        unique = self.header.session + self.header.salt
+        plain = open_under(keys.manifest, "tenure manifest", unique, self.frame.sealed, aad=aad)
+        name = f"the manifest of session {self.header.session.hex()}"
+        found = wire.decode(plain, Manifest, what=name)
+        if not _is_possible(found):
+            raise TamperedError(f"{name} holds values that no manifest has")
+        return found
+
+
+def _is_possible(found: Manifest) -> bool:
+    lines = found.data_sets.values()
+    return (
+        is_time(found.taken_at)
+        and min(found.left_out, found.view) >= 0
+        and len(found.structure) in {0, REF_BYTES}
+        and all(len(line.root) == REF_BYTES and min(line.records, line.plain) >= 0 for line in lines)
+    )
 
 
 def seal_manifest(manifest: Manifest, *, keys: SourceKeys, repository: bytes, key: SigningKey) -> bytes:
@@ -100,15 +129,7 @@ def seal_manifest(manifest: Manifest, *, keys: SourceKeys, repository: bytes, ke
     sealed = seal_under(
         keys.manifest, "tenure manifest", manifest.session + salt, wire.encode(manifest), aad=aad
     )
-    signed = (
-        MAGIC
-        + bytes([VERSION])
-        + struct.pack("<I", len(head))
-        + head
-        + struct.pack("<I", len(sealed))
-        + sealed
-    )
-    return signed + key.sign(_DOMAIN + signed)
+    return frames.framed(KIND, head, sealed, key)
 
 
 def parse_manifest(raw: bytes, *, name: str) -> ManifestBytes:
@@ -119,24 +140,5 @@ def parse_manifest(raw: bytes, *, name: str) -> ManifestBytes:
         TamperedError: It is no manifest.
         UnsupportedFormatError: Of a newer format.
     """
-    if len(raw) < 9 or raw[:4] != MAGIC:
-        raise (TruncatedError if len(raw) < 9 else TamperedError)(f"{name} is not a manifest")
-    if raw[4] != VERSION:
-        raise UnsupportedFormatError(f"{name} has version {raw[4]}; this version of Tenure knows {VERSION}")
-    (head_size,) = struct.unpack_from("<I", raw, 5)
-    body_at = 9 + head_size
-    if len(raw) < body_at + 4:
-        raise TruncatedError(f"{name} is cut short")
-    (body_size,) = struct.unpack_from("<I", raw, body_at)
-    end = body_at + 4 + body_size
-    if len(raw) != end + SIGNATURE_BYTES:
-        raise TruncatedError(f"{name} has {len(raw)} bytes instead of {end + SIGNATURE_BYTES}")
-    head = raw[9:body_at]
-    return ManifestBytes(
-        header=wire.decode(head, ManifestHeader, what=name),
-        header_bytes=head,
-        sealed=raw[body_at + 4 : end],
-        signed=raw[:end],
-        signature=raw[end:],
-        hash=content_hash(raw),
-    )
+    frame = frames.parse(KIND, raw, what=name)
+    return ManifestBytes(header=wire.decode(frame.header, ManifestHeader, what=name), frame=frame)

@@ -82,8 +82,9 @@ class MediaWriter:
                 len(recording.sidecar or b""),
             )
             known = self._base.get(path_hash)
-            if known is not None and known[0] == cohort:
-                self._keep(cohort, known[1])
+            # Without a starting point it stays in the month it was first seen in, see `openspans`.
+            if known is not None and (known[0] == cohort or (known[0].is_open and cohort.is_open)):
+                self._keep(*known)
                 continue
             job = self._executor.submit(self._read, recording, cohort, path_hash, meta_facts)
             self._jobs.append((cohort, job))

@@ -4,10 +4,13 @@ A *tree* is one cohort of one data set in one snapshot: a list of layers, oldest
 later layer wins by record key and may delete keys. Trees name chunks by id and incarnation, never by place.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import Protocol
+
+QUARANTINE_PREFIX = "quarantine:"
+"""Span of rows with card data that nobody answered for: ``quarantine:2026-03-01``, the day it was first seen."""
 
 OPEN_PREFIX = "open:"
 """Span of records without a starting point: ``open:2026-03``, the month they were first seen in."""
@@ -23,12 +26,20 @@ class ChunkKind(IntEnum):
     STRUCTURE = 5  # tree nodes, roots, schemas; nothing personal; sealed under the index key
 
 
+def holds_recordings(kinds: Iterable[int]) -> bool:
+    """Whether chunks of these kinds are those of a cohort of recordings.
+
+    Recordings without a byte have no chunk but their companion's; rows are never without theirs.
+    """
+    return not {ChunkKind.ROWS, ChunkKind.DELETES}.intersection(kinds)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True, order=True)
 class Cohort:
     """The records of one data set, of one class, whose starting point lies in one span.
 
     `rule_class`: hex hash of the governing rule's starting point and conditions; "" where no rule governs.
-    `span`: "2026-03" (or a day, week, quarter), or `OPEN_PREFIX` + month first seen.
+    `span`: "2026-03" (or a day, week, quarter), `OPEN_PREFIX` + month first seen, or `QUARANTINE_PREFIX` + day.
     """
 
     data_set: str
@@ -39,6 +50,11 @@ class Cohort:
     def is_open(self) -> bool:
         """Whether its records have no starting point yet."""
         return self.span.startswith(OPEN_PREFIX)
+
+    @property
+    def is_quarantine(self) -> bool:
+        """Whether its rows wait for an answer about card data."""
+        return self.span.startswith(QUARANTINE_PREFIX)
 
 
 @dataclass(frozen=True, slots=True, order=True)

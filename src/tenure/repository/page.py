@@ -29,6 +29,7 @@ from tenure.repository.wire import Wire
 MAGIC = b"TNRK"
 VERSION = 1
 MOST_ENTRIES = 8_192
+MOST_PACKS = 65_535
 
 ENTRY = np.dtype(
     [
@@ -181,6 +182,8 @@ def parse_page(raw: bytes, *, name: str) -> PageBytes:
     if content_hash(raw[:at]) != raw[at:]:
         raise TamperedError(f"{name} was changed: its bytes do not match its own hash")
     header = wire.decode(parts[0], PageHeader, what=name)
+    if not _is_sound(header):
+        raise TamperedError(f"{name} is damaged: its header holds what no page has")
     return PageBytes(
         header=header,
         header_bytes=parts[0],
@@ -188,6 +191,18 @@ def parse_page(raw: bytes, *, name: str) -> PageBytes:
         keys=parts[2],
         gone=parts[3],
         hash=content_hash(raw),
+    )
+
+
+def _is_sound(header: PageHeader) -> bool:
+    ids = (header.repository, header.tag, header.page, header.session)
+    return (
+        all(len(i) == 16 for i in ids)
+        and len(header.writer) == 8
+        and 0 <= header.epoch < 1 << 63
+        and 0 <= header.entries <= MOST_ENTRIES
+        and len(header.packs) <= MOST_PACKS
+        and all(len(p) == 32 for p in header.packs)
     )
 
 
@@ -199,7 +214,9 @@ def open_index(page: PageBytes, keys: SourceKeys) -> tuple[Cohort, Array, Array]
     """
     aad = _aad("index", page.header_bytes)
     index = open_under(keys.index, "tenure page index", page.header.page, page.index, aad=aad)
-    (size,) = struct.unpack_from("<I", index, 0)
+    size = struct.unpack_from("<I", index, 0)[0] if len(index) >= 4 else 0
+    if not 0 < size <= len(index) - 4:
+        raise TamperedError("a key page's index is cut short")
     found = wire.decode(index[4 : 4 + size], _CohortWire, what="a key page's cohort")
     cohort = Cohort(data_set=found.data_set, rule_class=found.rule_class, span=found.span)
     entries = _table(index[4 + size :], ENTRY)

@@ -3,10 +3,12 @@
 Prune is a plan (which snapshots, why) and an entry; then entries that no live snapshot reaches leave their pages,
 and pages of many half-empty ones are merged. Sweep deletes objects that the ledger does not name: pages and
 manifests of sessions that are over at once, packs only when they are older than the oldest session, and than any
-rewrite, that may still name them. Key stores that lack a live page get it back from another.
+rewrite, that may still name them. Key stores that lack a live page get it back from another. What is left in packs
+that are mostly dead is then moved together (`repacking`), and those packs go too.
 """
 
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 
 import numpy as np
 
@@ -25,6 +27,7 @@ from tenure.repository.keystores import NamedStore
 from tenure.repository.leftovers import delete_unnamed, kept_from_sweep, void_lapsed
 from tenure.repository.page import open_index
 from tenure.repository.reach import Reach
+from tenure.repository.repacking import Repacker, at_rest
 from tenure.repository.repository import Repository
 from tenure.repository.state import PageState, State
 from tenure.repository.voids import MERGE_LEASE_S
@@ -55,7 +58,12 @@ class PrunePlan:
 
 @dataclass(slots=True, kw_only=True)
 class Freed:
-    """What a prune or sweep freed. `retained`: objects that a lock keeps; no error. `mended`: pages copied back."""
+    """What a prune or sweep freed. `bytes`: of deleted objects; `mended`: pages copied back.
+
+    `retained`: objects that a lock keeps, which is no error, and `retained_until`: when the last of these locks ends,
+    where the store says so. `repacked`: worn packs that were emptied, and `copied`: bytes put for that. `unsound`:
+    names of packs that were to be repacked and were left alone, because their bytes are not what was written.
+    """
 
     snapshots: int = 0
     entries: int = 0
@@ -64,8 +72,17 @@ class Freed:
     manifests: int = 0
     bytes: int = 0
     retained: int = 0
+    retained_until: datetime | None = None
     mended: int = 0
+    repacked: int = 0
+    copied: int = 0
+    unsound: list[str] = field(default_factory=list)
     pending: set[str] = field(default_factory=set)
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether all that was to be done was done."""
+        return not self.pending and not self.unsound
 
 
 def plan_prune(state: State, policy: KeepPolicy, *, source: str | None = None) -> PrunePlan:
@@ -112,8 +129,8 @@ class Pruner:
         self._repository = repository
         self._progress = progress
 
-    def prune(self, plan: PrunePlan) -> Freed:
-        """Drop the plan's snapshots, then the entries that nothing reaches any more, then sweep.
+    def prune(self, plan: PrunePlan, *, repack: bool = True) -> Freed:
+        """Drop the plan's snapshots, then the entries that nothing reaches any more, then sweep, then repack.
 
         Raises:
             StalePlanError: The ledger moved on since the plan was made.
@@ -132,6 +149,8 @@ class Pruner:
             self._repository.ledger.append(entry, self._repository.purge_key, check=check)
         self.drop_unreached(freed)
         self.sweep(freed)
+        if repack:
+            self.repack(freed)
         return freed
 
     def drop_unreached(self, freed: Freed) -> None:
@@ -143,13 +162,8 @@ class Pruner:
             IntegrityError: What snapshots reach cannot be read whole; nothing of that source is dropped.
             StalePlanError: A snapshot or a forgetting began meanwhile; run it again.
         """
-        state = void_lapsed(self._repository)
-        for writer_id in sorted(state.writers):
-            writer = bytes.fromhex(writer_id)
-            source = state.writers[writer_id].source
-            forgets = any(not f.done for f in state.forgets_touching(source))
-            if not forgets and not any(s.source == source for s in state.sessions.values()):
-                self._drop_of(writer, freed)
+        for writer in sorted(at_rest(void_lapsed(self._repository))):
+            self._drop_of(writer, freed)
 
     def _drop_of(self, writer: bytes, freed: Freed) -> None:
         repository = self._repository
@@ -222,6 +236,23 @@ class Pruner:
             entry = Sweep(packs=freed.packs, pages=freed.pages, bytes=freed.bytes)
             repository.ledger.append(entry, repository.purge_key)
 
+    def repack(self, freed: Freed) -> None:
+        """Move what lives in worn packs into new ones, and delete the old.
+
+        Raises:
+            StalePlanError: A forgetting began meanwhile; run it again.
+        """
+        repacker, before = Repacker(self._repository, self._progress), (freed.packs, freed.bytes)
+        for info in repacker.repack():
+            freed.packs += self._delete(info, freed)
+        freed.repacked += repacker.done.packs
+        freed.copied += repacker.done.copied
+        freed.unsound += repacker.done.unsound
+        freed.pending |= repacker.done.pending
+        if repacker.done.packs:
+            entry = Sweep(packs=freed.packs - before[0], pages=0, bytes=freed.bytes - before[1])
+            self._repository.ledger.append(entry, self._repository.purge_key)
+
     def _mend(self, state: State, named: NamedStore, freed: Freed) -> None:
         """Put right the live pages that a key store lacks or has damaged: it was down, or it lost them."""
         stores = self._repository.place.key_stores
@@ -236,8 +267,10 @@ class Pruner:
     def _delete(self, info: ObjectInfo, freed: Freed) -> int:
         try:
             self._repository.place.objects.delete(info.name)
-        except ObjectLockedError:
+        except ObjectLockedError as e:
             freed.retained += 1
+            if e.until is not None:
+                freed.retained_until = max(e.until, freed.retained_until or e.until)
             return 0
         freed.bytes += info.size
         return 1

@@ -8,6 +8,7 @@ from tenure.repository import entries as e
 from tenure.repository import voids
 from tenure.repository.state import (
     EpochState,
+    FindingState,
     ForgetState,
     PageState,
     SessionState,
@@ -106,6 +107,8 @@ def _snapshot(state: State, body: e.Snapshot, _clear: e.Clear, number: int, at: 
         state.snapshots[number] = SnapshotState(number=number, entry=body, committed_at=at)
         for page in body.pages:
             state.pages[page.page.hex()] = PageState(ref=page, number=number)
+        for finding in body.findings:
+            state.findings.setdefault(finding.hex(), FindingState(source=body.source, first=at))
     return refusal
 
 
@@ -163,6 +166,14 @@ def _done(state: State, body: e.Done, _clear: e.Clear, number: int, _at: float) 
     return ""
 
 
+def _answer(state: State, body: e.Answer, _clear: e.Clear, _number: int, at: float) -> str:
+    refusal = voids.answer(state, body)
+    for finding in body.findings if not refusal else ():
+        new = FindingState(source=body.source, first=at)
+        state.findings.setdefault(finding.hex(), new).answer = body.answer
+    return refusal
+
+
 def _prune(state: State, body: e.Prune, _clear: e.Clear, _number: int, _at: float) -> str:
     for snapshot in body.snapshots:
         state.snapshots.pop(snapshot, None)
@@ -191,6 +202,7 @@ _APPLY: dict[type[Any], Callable[[State, Any, e.Clear, int, float], str]] = {
     e.Amended: _amended,
     e.Merge: _merge,
     e.Done: _done,
+    e.Answer: _answer,
     e.Prune: _prune,
     e.Sweep: _sweep,
     e.Checkpoint: _checkpoint,

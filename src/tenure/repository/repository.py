@@ -252,6 +252,7 @@ class Repository:
             state=self.state,
             unwrapper=self.rights.unwrapper,
             as_of=as_of,
+            refresh=self.refresh,
         )
 
     def manifest(self, snapshot: SnapshotState) -> Manifest:

@@ -1,25 +1,47 @@
 """Rotation: a new epoch, every page sealed anew under a fresh page key for the new recipients, the old epoch closed.
 
 No pack is touched. Resumable: pages of the old epoch that are still live are what is left to do. When none is
-left, the private keys of the old epoch open nothing any more and are destroyed by whoever keeps them.
+left, the private keys of the old epoch open no page any more and are destroyed by whoever keeps them.
 """
 
-from tenure.domain.errors import LeasedError, StalePlanError
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from tenure.domain.errors import KeyMismatchError, LeasedError, StalePlanError
 from tenure.domain.progress import Progress
+from tenure.keys.base import Unwrapper, WrappedKey, Wrapper
 from tenure.repository import bundles, names
-from tenure.repository.content import CohortContent, rewriter_of
-from tenure.repository.entries import Epoch, Recipient
+from tenure.repository.content import NO_SESSION, CohortContent, rewriter_of
+from tenure.repository.entries import Epoch, EpochClear, Recipient
 from tenure.repository.leftovers import delete_unnamed, void_lapsed
+from tenure.repository.page import PagePlain, open_keys, parse_page, seal_page
 from tenure.repository.repository import Repository, wrapper_for
+from tenure.repository.secrets import STRUCTURE, SourceKeys
 from tenure.repository.state import PageState, State
 
+PAGES_AT_ONCE = 64
+"""Pages that one `merge` entry replaces, more only where one cohort has more: full ones are 50 MB in memory, and take
+far less than the 3,600 s that new pages may wait for their entry (`voids.MERGE_LEASE_S`)."""
 
-def open_epoch(repository: Repository, recipients: tuple[Recipient, ...]) -> int:
+_Key = tuple[bytes, bytes]  # writer, cohort tag
+
+
+def open_epoch(repository: Repository, recipients: tuple[Recipient, ...], prover: Unwrapper) -> int:
     """Open a new epoch for these recipients; return its number.
 
     Where the open epoch is already theirs, an earlier run got so far, and nothing is opened.
 
+    Args:
+        repository: Opened with the reading and the purge key.
+        recipients: Of the new epoch.
+        prover: Has the private half of each of them: before anything is put, every secret that the epoch hands on,
+            and a sample page of every writer, is opened with each half alone and compared.
+
     Raises:
+        KeyMismatchError: A private half does not open what was wrapped for its recipient; nothing was put.
+        IntegrityError: A page to try it on is whole in no key store; nothing was put.
         LeasedError: A forgetting is open: its scope pages belong to the old epoch, so it is finished first.
         StalePlanError: A writer was admitted meanwhile, whose secrets the new epoch would lack.
     """
@@ -29,13 +51,11 @@ def open_epoch(repository: Repository, recipients: tuple[Recipient, ...]) -> int
         return repository.epoch().opened.epoch
     known = {w.writer.hex() for w in repository.secrets.writers}
     epoch = max(state.epochs) + 1
+    wrapper = wrapper_for(recipients)
     clear = bundles.epoch_clear(
-        repository.secrets,
-        repository=repository.id,
-        epoch=epoch,
-        recipients=recipients,
-        wrapper=wrapper_for(recipients),
+        repository.secrets, repository=repository.id, epoch=epoch, recipients=recipients, wrapper=wrapper
     )
+    _prove(repository, clear, wrapper, prover)
 
     def check(newest: State) -> None:
         _refuse_forgetting(newest)
@@ -55,8 +75,66 @@ def _refuse_forgetting(state: State) -> None:
         )
 
 
-def reseal(repository: Repository, progress: Progress) -> int:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Alone:
+    """Unwraps as one recipient only (`keys.base.Unwrapper`), so that a sound key cannot stand in for a wrong one."""
+
+    prover: Unwrapper
+    recipient: bytes
+
+    def unwrap(self, wrapped: Sequence[WrappedKey], *, context: bytes) -> bytes:
+        """See `Unwrapper.unwrap`."""
+        return self.prover.unwrap([w for w in wrapped if w.recipient == self.recipient], context=context)
+
+
+def _prove(repository: Repository, clear: EpochClear, wrapper: Wrapper, prover: Unwrapper) -> None:
+    """Open what a new epoch hands on, and sample pages of it, as each recipient alone."""
+    sealed = [
+        (plain, seal_page(
+            plain, keys=keys, repository=repository.id, epoch=clear.epoch, session=NO_SESSION, wrapper=wrapper
+        )[1])
+        for plain, keys in _samples(repository)
+    ]  # fmt: skip
+    for recipient in clear.recipients:
+        alone = _Alone(prover=prover, recipient=recipient.key_id)
+        try:
+            opened = bundles.open_epoch(clear, repository=repository.id, unwrapper=alone)
+            pages = [
+                (plain, open_keys(parse_page(raw, name="a sample page"), alone)) for plain, raw in sealed
+            ]
+        except KeyMismatchError as e:
+            raise _unproven(recipient) from e
+        if opened != repository.secrets or not all(np.array_equal(plain.deks, deks) for plain, deks in pages):
+            raise _unproven(recipient)
+
+
+def _unproven(recipient: Recipient) -> KeyMismatchError:
+    return KeyMismatchError(
+        f"the private half at hand does not open what the new epoch wraps for its {recipient.role} key"
+        f" {recipient.key_id.hex()}: no epoch was opened",
+        hint="move the new epoch's key files away, then run `tenure keys rotate` again",
+    )
+
+
+def _samples(repository: Repository) -> Iterator[tuple[PagePlain, SourceKeys]]:
+    """Yield one page of each writer that has any; one with DEKs in it where there is one."""
+    for writer_id in sorted(repository.state.writers):
+        writer = bytes.fromhex(writer_id)
+        pages = repository.state.live_pages(frozenset({writer}))
+        if not pages:
+            continue
+        keys = repository.keys_of(writer)
+        structure = keys.tag(STRUCTURE)
+        sample = min(pages, key=lambda p: (p.ref.tag == structure, p.number))
+        content = CohortContent.load([sample], keys, repository.place.key_stores, repository.unwrapper)
+        yield from ((plain, keys) for plain in content.pages()[:1])
+
+
+def reseal(repository: Repository, progress: Progress, *, at_once: int = PAGES_AT_ONCE) -> int:
     """Seal the pages of older epochs anew; return how many. The unwrapper must open old and new epochs.
+
+    One `merge` entry stands for about `at_once` pages, of as many cohorts as that takes. A run that dies leaves the
+    groups before it done and the others of the old epoch, which is what the next run finds.
 
     Raises:
         IntegrityError: A page is whole in no key store.
@@ -64,22 +142,39 @@ def reseal(repository: Repository, progress: Progress) -> int:
     """
     state = repository.refresh()
     epoch = repository.epoch().opened.epoch
-    groups: dict[tuple[bytes, bytes], list[PageState]] = {}
+    groups: dict[_Key, list[PageState]] = {}
     for page in state.pages.values():
         if page.ref.epoch != epoch:
             groups.setdefault((page.ref.writer, page.ref.tag), []).append(page)
     task = progress.begin("Sealing key pages anew", total=len(groups), unit="cohorts")
     done = 0
-    for (writer, _tag), pages in sorted(groups.items()):
-        rewriter = rewriter_of(repository)
-        content = CohortContent.load(
-            pages, repository.keys_of(writer), repository.place.key_stores, repository.unwrapper
-        )
-        rewriter.replace([content], cause="rotate")
-        done += len(pages)
-        task.advance(1)
+    for batch in _batches(groups, at_once):
+        rewriter = rewriter_of(repository)  # before the pages are read: it says what they are read at
+        contents = [
+            CohortContent.load(
+                groups[key], repository.keys_of(key[0]), repository.place.key_stores, repository.unwrapper
+            )
+            for key in batch
+        ]
+        rewriter.replace(contents, cause="rotate")
+        done += sum(len(groups[key]) for key in batch)
+        task.advance(len(batch))
     task.end()
     return done
+
+
+def _batches(groups: dict[_Key, list[PageState]], at_once: int) -> Iterator[list[_Key]]:
+    """Yield cohorts, (writer, tag), together until they have `at_once` pages; a cohort's pages stay together."""
+    batch: list[_Key] = []
+    pages = 0
+    for key in sorted(groups):
+        if batch and pages + len(groups[key]) > at_once:
+            yield batch
+            batch, pages = [], 0
+        batch.append(key)
+        pages += len(groups[key])
+    if batch:
+        yield batch
 
 
 def close_old_epochs(repository: Repository) -> tuple[int, ...]:

@@ -57,8 +57,9 @@ UNKNOWN = -1
 class RowCache:
     """The rows of one table as the base snapshot holds them. Close it after the next one is written.
 
-    `known`: its cohorts. `mixed`, `hashes`, `layers` (n): see `CacheContents`. `cohorts` (n): numbers into
-    `known`, `UNUSABLE` for rows to be treated as never seen. `deleted`: keys that layers delete.
+    `known`: its cohorts. `mixed`, `hashes`, `layers` (n): see `cachecontents.ROW`. `cohorts` (n): numbers into
+    `known`, `UNUSABLE` for rows to be treated as never seen. `deleted`: keys that layers delete. In memory are 19
+    bytes a row, 21 of a table with more than 32,767 cohorts.
     """
 
     def __init__(self, file: BufferedReader, key: bytes, stamp: CacheStamp) -> None:
@@ -201,13 +202,16 @@ class RowCache:
     def _columns(self, count: int) -> None:
         self.mixed = np.empty(count, np.uint64)
         self.hashes = np.empty(count, np.uint64)
-        self.cohorts = np.empty(count, np.int32)
-        self.layers = np.empty(count, np.uint16)
+        few = len(self.known) <= np.iinfo(np.int16).max
+        self.cohorts: NDArray[np.integer[Any]] = np.empty(count, np.int16 if few else np.int32)
+        self.layers: NDArray[np.integer[Any]] = np.empty(count, np.uint8)
         self._starts: list[int] = []
         for section, start in enumerate(range(0, count, STEP)):
             stop = min(start + STEP, count)
             table = self._section(2 * section + 1, stop - start, COLUMNS)
             self.mixed[start:stop], self.hashes[start:stop] = table["mixed"], table["hash"]
+            if self.layers.dtype == np.uint8 and table["layer"].max() > np.iinfo(np.uint8).max:
+                self.layers = self.layers.astype(np.uint16)  # of a tree with very many layers
             self.cohorts[start:stop], self.layers[start:stop] = table["cohort"], table["layer"]
             self._starts.append(self._file.tell())
             self._section(2 * section + 2, stop - start, np.dtype(("u1", (rows.IDENTITY_BYTES,))))

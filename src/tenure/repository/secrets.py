@@ -55,6 +55,7 @@ class SourceKeys:
         "_tag_key",
         "chunk_id",
         "cut",
+        "finding",
         "identity",
         "index",
         "manifest",
@@ -76,6 +77,7 @@ class SourceKeys:
         numbers = derive(secrets.secret, "tenure 64-bit seeds", length=24)
         self.mix, self.row_seed, self.cut = (int.from_bytes(numbers[i : i + 8], "little") for i in (0, 8, 16))
         self._tag_key = derive(secrets.tags, "tenure cohort tag")
+        self.finding = derive(secrets.tags, "tenure card finding")
 
     def tag(self, cohort: Cohort) -> bytes:
         """Return the 16 bytes that stand for a cohort in object names."""

@@ -5,14 +5,15 @@ the commit. Whatever happens before it leaves objects that the ledger does not n
 """
 
 from collections.abc import Callable, Mapping
-from concurrent.futures import Executor, ThreadPoolExecutor
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import BinaryIO
+from threading import Lock
+from typing import Any, BinaryIO, TypeVar
 
 from tenure.crypto.hashing import content_hash
 from tenure.crypto.signing import SigningKey
-from tenure.domain.errors import IntegrityError, LeasedError, OvertakenError
+from tenure.domain.errors import IntegrityError, LeasedError, OvertakenError, TamperedError
 from tenure.domain.progress import ProgressTask
 from tenure.keys.base import Wrapper
 from tenure.objectstore.base import ObjectStore
@@ -22,10 +23,11 @@ from tenure.repository.chunkwriter import ChunkWriter
 from tenure.repository.entries import Begin, PageRef, Snapshot, Void
 from tenure.repository.keystores import KeyStores
 from tenure.repository.ledger import Ledger
-from tenure.repository.manifest import DataSetLine, Manifest, seal_manifest
+from tenure.repository.manifest import CutLine, DataSetLine, Manifest, seal_manifest
 from tenure.repository.marker import Parameters
 from tenure.repository.mediawriter import MediaWriter
 from tenure.repository.model import ChunkRef, Cohort, Tree
+from tenure.repository.openspans import open_span
 from tenure.repository.packs import Packer
 from tenure.repository.page import PagePlain, seal_page
 from tenure.repository.secrets import SourceKeys
@@ -40,6 +42,11 @@ from tenure.repository.structure import (
     split,
 )
 from tenure.sources.base import Recording, RowLayout
+
+T = TypeVar("T")
+
+UPLOADS = "pack-put"
+"""What the names of the threads that put packs begin with."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,7 +69,7 @@ class SessionParts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """What the operation says of a finished snapshot; see `Manifest`."""
+    """What the operation says of a finished snapshot; see `Manifest`. `findings`: what waits in quarantine, by name."""
 
     group: bytes
     taken_at: float
@@ -72,10 +79,42 @@ class Outcome:
     detector: str
     rules: bytes
     structure: bytes = b""
-    redacted: Mapping[str, int] = field(default_factory=dict)
+    redacted: Mapping[str, Mapping[str, CutLine]] = field(default_factory=dict)
     quarantined: Mapping[str, int] = field(default_factory=dict)
     not_scanned: tuple[str, ...] = ()
+    unreadable: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    findings: frozenset[bytes] = frozenset()
     left_out: int = 0
+
+
+class Uploads(Executor):
+    """Two threads that put packs, until `close`.
+
+    What is handed in later is put all the same, each by a thread of its own that ends with it: jobs of a session that
+    failed may still be sealing, and wait for the buffers which only a put gives back.
+    """
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self._threads: Executor | None = ThreadPoolExecutor(max_workers=2, thread_name_prefix=UPLOADS)
+
+    def submit(self, fn: Callable[..., T], /, *args: Any, **named: Any) -> Future[T]:
+        """See `Executor.submit`; works after `close`, too."""
+        with self._lock:
+            if self._threads is not None:
+                return self._threads.submit(fn, *args, **named)
+        late = ThreadPoolExecutor(max_workers=1, thread_name_prefix=UPLOADS)
+        try:
+            return late.submit(fn, *args, **named)
+        finally:
+            late.shutdown(wait=False)
+
+    def close(self) -> None:
+        """Wait for what was handed in, and end the threads."""
+        with self._lock:
+            threads, self._threads = self._threads, None
+        if threads is not None:
+            threads.shutdown(wait=True)
 
 
 class Session:
@@ -85,8 +124,9 @@ class Session:
         self._parts = parts
         self.begin = begin
         self.number = number
-        self._uploads = ThreadPoolExecutor(max_workers=2, thread_name_prefix="pack-put")
+        self._uploads = Uploads()
         state = parts.ledger.state
+        self.open_span = open_span(state.sessions[begin.session.hex()].began_at)
         # While a forgetting of this source is open, its chunks may be about to go: nothing of them is built upon.
         self.may_reuse = not state.sessions[begin.session.hex()].fresh
         writers = frozenset({parts.keys.writer})
@@ -130,6 +170,11 @@ class Session:
                         found[entry.path_hash] = (cohort, entry)
         return found
 
+    def base_cohorts(self, data_set: str) -> list[tuple[Cohort, int]]:
+        """Return the cohorts of the base snapshot's table with their records, damaged and cut ones too."""
+        root = self._base_root(data_set, "table")
+        return [] if root is None else [(cohort, wire.records) for cohort, wire in root.cohorts()]
+
     def base_layout(self, data_set: str) -> RowLayout | None:
         """Return how the base's lines of a table are laid out; None where there is no base."""
         root = self._base_root(data_set, "table")
@@ -172,13 +217,19 @@ class Session:
         return join(self.chunks.put_structure(raw))
 
     def commit(self, outcome: Outcome) -> int:
-        """Put everything and commit; return the snapshot's number.
+        """Put everything and commit; return the snapshot's number. Whatever comes of it, the session's threads end.
 
         Raises:
             OvertakenError: A forgetting began or was judged since the session began; nothing was committed.
             LeasedError: The session was voided or lapsed; nothing was committed.
             ObjectStoreError: A put failed; nothing was committed.
         """
+        try:
+            return self._commit(outcome)
+        finally:
+            self._uploads.close()
+
+    def _commit(self, outcome: Outcome) -> int:
         parts = self._parts
         refs = [self._put_page(page) for page in self.chunks.end()]
         manifest = self._manifest(outcome)
@@ -197,9 +248,9 @@ class Session:
             rows=sum(line.records for line in self._lines.values()),
             plain=sum(line.plain for line in self._lines.values()),
             pages=tuple(refs),
+            findings=tuple(sorted(f for f in outcome.findings if f.hex() not in parts.ledger.state.findings)),
         )
         state = parts.ledger.append(entry, parts.key, check=lambda newest: self._may_commit(newest, entry))
-        self._uploads.shutdown(wait=False)
         if state.number not in state.snapshots:
             # Between the check and the put its time ran out.
             raise self._lapsed()
@@ -207,7 +258,7 @@ class Session:
 
     def abandon(self, reason: str) -> None:
         """Void the session; what it put stays unnamed and is swept."""
-        self._uploads.shutdown(wait=True, cancel_futures=True)
+        self._uploads.close()
         void = Void(session=self.begin.session, writer=self._parts.keys.writer, reason=reason)
         self._parts.ledger.append(void, self._parts.key)
 
@@ -252,9 +303,10 @@ class Session:
             tool=outcome.tool,
             structure=outcome.structure,
             data_sets=dict(sorted(self._lines.items())),
-            redacted=dict(outcome.redacted),
+            redacted={name: dict(cut) for name, cut in outcome.redacted.items()},
             quarantined=dict(outcome.quarantined),
             not_scanned=outcome.not_scanned,
+            unreadable={name: dict(cells) for name, cells in outcome.unreadable.items()},
             left_out=outcome.left_out,
             catalogue=outcome.catalogue,
             settings=outcome.settings,
@@ -279,5 +331,12 @@ class Session:
 
 
 def ref_of(raw: bytes) -> ChunkRef:
-    """Return the reference in 24 bytes."""
-    return split(raw)[0]
+    """Return the reference in 24 bytes.
+
+    Raises:
+        TamperedError: It is not exactly one.
+    """
+    found = split(raw)
+    if len(found) != 1:
+        raise TamperedError(f"a manifest names {len(found)} references where one belongs")
+    return found[0]

@@ -62,11 +62,12 @@ class SnapshotReader:
         """
         layout = self.layout(data_set)
         for tree in self.trees(data_set):
-            before = balance.records
+            read = 0  # not what the balance gained: whoever reads takes records out of it, too
             for batch in self._tree_rows(tree, layout.key_cells):
+                read += len(batch)
                 balance.records += len(batch)
                 yield batch
-            missing = tree.rows - (balance.records - before)
+            missing = tree.rows - read
             if missing:
                 number = self._taken_by(tree)
                 if missing < 0 or not number:

@@ -94,6 +94,14 @@ class ForgetState(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
         return self.intent.scopes + (self.amended.scopes if self.amended is not None else ())
 
 
+class FindingState(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+    """Likely card data. `first`: when the first entry named it, seconds since the epoch; `answer`: "" for none yet."""
+
+    source: str
+    first: float
+    answer: str = ""
+
+
 class State(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     """Everything the ledger says, after entry `number` whose hash is `hash`. Dict keys are hex where ids are bytes."""
 
@@ -111,6 +119,7 @@ class State(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     cohorts_gone: dict[str, int] = {}
     drops: dict[str, int] = {}
     refused: dict[int, str] = {}
+    findings: dict[str, FindingState] = {}
     checkpoint: int = 0
 
     def open_epoch(self) -> EpochState:
@@ -127,6 +136,11 @@ class State(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     def live_pages(self, writer_ids: frozenset[bytes], tag: bytes | None = None) -> list[PageState]:
         """Return the live pages of a source's writers, of one cohort where `tag` is given."""
         return [p for p in self.pages.values() if p.ref.writer in writer_ids and tag in {None, p.ref.tag}]
+
+    def view_since(self, page: PageState, number: int) -> int:
+        """Return the view of the snapshot that put a page, where it is later than a ledger number; else 0."""
+        snapshot = self.snapshots.get(page.number)
+        return snapshot.entry.view if snapshot is not None and snapshot.entry.view > number else 0
 
     def writers_of(self, source: str) -> frozenset[bytes]:
         """Return the ids of every writer a source ever had."""

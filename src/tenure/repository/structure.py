@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
-from tenure.domain.errors import TamperedError
+from tenure.domain.errors import TamperedError, UnsupportedFormatError
 from tenure.repository import wire
 from tenure.repository.model import ChunkKind, ChunkRef, Cohort, Layer, Tree, TreeEntry
 from tenure.repository.wire import Wire
@@ -17,6 +17,7 @@ from tenure.sources.base import RowLayout
 NODE_ENTRIES = 1_024
 REF_BYTES = 24
 _NONE = bytes(REF_BYTES)
+_KINDS = frozenset(ChunkKind)
 T = TypeVar("T")
 
 
@@ -159,15 +160,32 @@ def write_recordings(data_set: str, trees: Sequence[MediaTree], put: Put) -> Chu
 
 
 def read_root(raw: bytes) -> Root:
-    """Return the root in `raw`."""
-    return Root(wire=wire.decode(raw, RootWire, what="a data set's root"))
+    """Return the root in `raw`.
+
+    Raises:
+        TamperedError: Its columns and its key do not fit.
+        UnsupportedFormatError: Of a form that this version does not know.
+    """
+    found = wire.decode(raw, RootWire, what="a data set's root")
+    least = 1 if found.kind == "table" else 0
+    if not least <= found.key_cells <= len(found.columns):
+        raise TamperedError(
+            f"the root of data set {found.data_set!r} has {len(found.columns)} columns and a key of {found.key_cells}"
+        )
+    return Root(wire=found)
 
 
 def read_tree(cohort: Cohort, tree: TreeWire, get: Get) -> Tree:
-    """Read a table's tree."""
+    """Read a table's tree.
+
+    Raises:
+        TamperedError: A node's columns do not fit each other.
+        UnsupportedFormatError: Of a form that this version does not know.
+    """
     layers = tuple(
         Layer(
-            tier=layer.tier, entries=tuple(e for ref in split(layer.nodes) for e in _rows_entries(get(ref)))
+            tier=layer.tier,
+            entries=tuple(e for ref in split(layer.nodes) for e in _rows_entries(get(ref), _node(ref))),
         )
         for layer in tree.layers
     )
@@ -175,18 +193,31 @@ def read_tree(cohort: Cohort, tree: TreeWire, get: Get) -> Tree:
 
 
 def read_media_tree(cohort: Cohort, tree: TreeWire, get: Get) -> MediaTree:
-    """Read a tree of recordings."""
+    """Read a tree of recordings; raises as `read_tree` does."""
     entries = tuple(
-        e for layer in tree.layers for ref in split(layer.nodes) for e in _media_entries(get(ref))
+        e for layer in tree.layers for ref in split(layer.nodes) for e in _media_entries(get(ref), _node(ref))
     )
     return MediaTree(cohort=cohort, entries=entries)
 
 
-def node_refs(root: Root) -> Iterator[ChunkRef]:
-    """Yield the references of every node below a root."""
-    for tree in root.wire.trees:
-        for layer in tree.layers:
-            yield from split(layer.nodes)
+def names_of(node: ChunkRef, kind: str, get: Get) -> Iterator[ChunkRef]:
+    """Yield what one node of a root of this kind names: chunks, and what stands beside them.
+
+    Raises:
+        TamperedError: Its columns do not fit each other.
+        UnsupportedFormatError: The root, or the node, is of a form that this version does not know.
+    """
+    if kind == "table":
+        for entry in _rows_entries(get(node), _node(node)):
+            yield entry.chunk
+            if entry.companion is not None:
+                yield entry.companion
+    elif kind == "recordings":
+        for recording in _media_entries(get(node), _node(node)):
+            yield from recording.chunks
+            yield recording.companion
+    else:
+        raise UnsupportedFormatError(f"a root has kind {kind!r}, which this version of Tenure does not know")
 
 
 def join(ref: ChunkRef | None) -> bytes:
@@ -201,7 +232,9 @@ def split(refs: bytes) -> list[ChunkRef]:
         TamperedError: Not a multiple of 24.
     """
     if len(refs) % REF_BYTES:
-        raise TamperedError("a node's references are cut short")
+        raise TamperedError(
+            f"a list of references has {len(refs)} bytes, which is no multiple of {REF_BYTES}"
+        )
     return [ChunkRef(refs[i : i + 16], refs[i + 16 : i + 24]) for i in range(0, len(refs), REF_BYTES)]
 
 
@@ -223,8 +256,29 @@ def _rows_node(entries: Sequence[TreeEntry]) -> NodeWire:
     )
 
 
-def _rows_entries(raw: bytes) -> Iterator[TreeEntry]:
-    node = wire.decode(raw, NodeWire, what="a tree node")
+def _node(ref: ChunkRef) -> str:
+    return f"tree node {ref.id.hex()}"
+
+
+def _fits(what: str, count: int, *columns: bool) -> None:
+    if count > NODE_ENTRIES or not all(columns):
+        raise TamperedError(f"{what} is damaged: its columns do not fit each other")
+
+
+def _counts(numbers: tuple[int, ...], count: int) -> bool:
+    # Signed 64 bits, for they are added up in arrays of that.
+    return len(numbers) == count and all(0 <= n < 1 << 63 for n in numbers)
+
+
+def _rows_entries(raw: bytes, what: str) -> Iterator[TreeEntry]:
+    node = wire.decode(raw, NodeWire, what=what)
+    count = len(node.kinds)
+    sizes = (len(node.refs), len(node.companions)) == (count * REF_BYTES, count * REF_BYTES)
+    _fits(what, count, sizes, _counts(node.records, count), _counts(node.plain, count))
+    if not _KINDS.issuperset(node.kinds):
+        raise UnsupportedFormatError(
+            f"{what} names chunks of a kind that this version of Tenure does not know"
+        )
     columns = zip(split(node.refs), split(node.companions), node.kinds, node.records, node.plain, strict=True)
     for chunk, companion, kind, records, plain in columns:
         beside = None if join(companion) == _NONE else companion
@@ -242,11 +296,15 @@ def _media_node(entries: Sequence[MediaEntry]) -> MediaNodeWire:
     )
 
 
-def _media_entries(raw: bytes) -> Iterator[MediaEntry]:
-    node = wire.decode(raw, MediaNodeWire, what="a tree node")
+def _media_entries(raw: bytes, what: str) -> Iterator[MediaEntry]:
+    node = wire.decode(raw, MediaNodeWire, what=what)
+    count = len(node.chunks)
+    numbers = all(_counts(column, count) for column in (node.chunks, node.places, node.sizes))
+    sizes = (len(node.paths), len(node.companions)) == (count * 16, count * REF_BYTES)
+    _fits(what, count, numbers, sizes, len(node.refs) == sum(node.chunks) * REF_BYTES)
     paths = [node.paths[i : i + 16] for i in range(0, len(node.paths), 16)]
     refs = iter(split(node.refs))
     columns = zip(paths, node.chunks, split(node.companions), node.places, node.sizes, strict=True)
-    for path_hash, count, companion, place, size in columns:
-        chunks = tuple(next(refs) for _ in range(count))
+    for path_hash, many, companion, place, size in columns:
+        chunks = tuple(next(refs) for _ in range(many))
         yield MediaEntry(path_hash=path_hash, chunks=chunks, companion=companion, place=place, size=size)

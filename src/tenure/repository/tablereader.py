@@ -62,11 +62,12 @@ def read_tree(
         _refuse_unknown(layer)
         seen = [hidden]
         for plain in _plain(fetch, layer, ChunkKind.ROWS, forgotten):
-            batch = rows.batch_of(plain)
-            ids = rows.identities(batch, key_cells, identity_key)
-            if depth:
-                seen.append(ids)
-            kept = rows.take(batch, ~rows.contains(hidden, ids))
+            kept = batch = rows.batch_of(plain)
+            if depth or len(hidden):  # a base alone hides nothing, and its keys need not be known
+                ids = rows.identities(batch, key_cells, identity_key)
+                if depth:
+                    seen.append(ids)
+                kept = rows.take(batch, ~rows.contains(hidden, ids))
             if len(kept):
                 yield kept
         if depth:

@@ -18,11 +18,14 @@ from numpy.typing import NDArray
 
 from tenure.domain.errors import SchemaDriftError
 from tenure.repository import companion, rows
+from tenure.repository.cachecontents import STEP
+from tenure.repository.cachemerge import MergedRows
 from tenure.repository.chunker import Carried, CohortChunker, Piece, groups
+from tenure.repository.freshrows import FreshRows, Scratch
 from tenure.repository.layering import Changes, TableResult, TableSettings, kept_bits, next_layer
 from tenure.repository.model import ChunkKind, ChunkSink, Cohort, Layer, Tree, TreeEntry
+from tenure.repository.openspans import Looked, stay
 from tenure.repository.rowcache import (
-    UNKNOWN,
     UNUSABLE,
     CacheContents,
     Deleted,
@@ -54,32 +57,18 @@ class _CohortState:
     entries: list[TreeEntry] = field(default_factory=list)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _FreshRows:
-    identities: Bytes
-    mixed: Words
-    hashes: Words
-    cohorts: NDArray[np.int32]
-    layers: NDArray[np.uint16]
-
-    @staticmethod
-    def join(parts: Sequence["_FreshRows"]) -> "_FreshRows":
-        return _FreshRows(
-            identities=np.concatenate(
-                [np.empty((0, rows.IDENTITY_BYTES), np.uint8), *(p.identities for p in parts)]
-            ),
-            mixed=np.concatenate([np.empty(0, np.uint64), *(p.mixed for p in parts)]),
-            hashes=np.concatenate([np.empty(0, np.uint64), *(p.hashes for p in parts)]),
-            cohorts=np.concatenate([np.empty(0, np.int32), *(p.cohorts for p in parts)]),
-            layers=np.concatenate([np.empty(0, np.uint16), *(p.layers for p in parts)]),
-        )
-
-
 class TableWriter:
     """Takes a table's rows in key order and writes what its trees lack."""
 
     def __init__(
-        self, sink: ChunkSink, cache: RowCache | None, base: Mapping[Cohort, Tree], settings: TableSettings
+        self,
+        sink: ChunkSink,
+        cache: RowCache | None,
+        base: Mapping[Cohort, Tree],
+        settings: TableSettings,
+        *,
+        homes: Mapping[str, Cohort] | None = None,
+        scratch: Scratch | None = None,
     ) -> None:
         """Decide for each cohort how it is written.
 
@@ -88,17 +77,22 @@ class TableWriter:
             cache: What the base snapshot holds, or None; stays in use until the result's cache is written.
             base: The table's trees in the base snapshot.
             settings: See there.
+            homes: Where rows without a starting point go of which the cache cannot say where they lay, by class;
+                see `openspans`.
+            scratch: Takes what the next cache has to learn, until that is written; None: it stays in memory, 38
+                bytes a row.
         """
         self._sink = sink
         self._cache = cache
         self._base = base
         self._settings = settings
+        self._homes = homes or {}
         self._chunker = CohortChunker(
             settings.target_bytes, settings.open_target_bytes, settings.budget_bytes, cut_key=settings.cut_key
         )
         self._numbers: dict[Cohort, int] = {}
         self._states: list[_CohortState] = []
-        self._fresh: list[_FreshRows] = []
+        self._fresh = FreshRows(scratch)
         self._marks = np.zeros(0 if cache is None else len(cache), np.uint8)
         self._bytes, self._content = 0, (0, 0)
         self._in_place = self._new = self._unknown = self._changed = self._moved = 0
@@ -129,7 +123,8 @@ class TableWriter:
 
         Args:
             batch: The rows, with facts where the settings name subjects.
-            cohort_codes: The cohort of each row (n), as a place in `cohorts`.
+            cohort_codes: The cohort of each row (n), as a place in `cohorts`; rows of an open one stay in the open
+                one that they are in.
             cohorts: Cohorts of this batch; may differ from batch to batch.
 
         Raises:
@@ -139,12 +134,14 @@ class TableWriter:
             raise ValueError("every row needs a cohort")
         if not len(batch):
             return
-        known = [self._numbers[c] if c in self._numbers else self._add(c, known=False) for c in cohorts]
-        numbers = np.array(known, np.int32)[cohort_codes]
+        numbers = np.array([self._number(c) for c in cohorts], np.int32)[cohort_codes]
         ids = rows.identities(batch, self._settings.key_cells, self._settings.identity_key)
         hashes = rows.row_hashes(batch, self._settings.row_seed)
+        mixed = rows.mix(ids, self._settings.mix_key)
+        looked = Looked.up(self._cache, ids, mixed, hashes[:, 0])
+        numbers = stay(numbers, looked, list(self._numbers), self._number, self._homes)
         self._count(batch, numbers, hashes)
-        fresh, emit = self._judge(numbers, ids, hashes[:, 0])
+        fresh, emit = self._judge(numbers, looked)
         # A merge begins with the first row that is really new to its cohort; before it, held rows are let go.
         for number in np.unique(numbers[fresh]).tolist():
             self._put_all(self._chunker.release(number))
@@ -154,6 +151,9 @@ class TableWriter:
         bare = rows.take(RowBatch(text=batch.text, offsets=batch.offsets), emit)
         self._put_all(self._chunker.feed(bare, numbers[which], carried))
 
+    def _number(self, cohort: Cohort) -> int:
+        return self._numbers[cohort] if cohort in self._numbers else self._add(cohort, known=False)
+
     def _count(self, batch: RowBatch, numbers: NDArray[np.int32], hashes: Words) -> None:
         counts = np.bincount(numbers, minlength=len(self._states))
         for number in np.flatnonzero(counts).tolist():
@@ -161,17 +161,15 @@ class TableWriter:
         self._bytes += len(batch.text)
         self._content = rows.add_content(self._content, rows.content_hash(hashes))
 
-    def _judge(self, numbers: NDArray[np.int32], ids: Bytes, hashes: Words) -> tuple[Bits, Bits]:
+    def _judge(self, numbers: NDArray[np.int32], looked: Looked) -> tuple[Bits, Bits]:
         """Compare rows with the cache; return which are fresh, and which have to be emitted."""
         starts = np.array([state.start for state in self._states], np.int64)[numbers]
-        mixed = rows.mix(ids, self._settings.mix_key)
         fresh = np.ones(len(numbers), np.bool_)
         carried = np.zeros(len(numbers), np.bool_)
         if self._cache is not None and len(self._cache):
-            places = self._cache.find(ids, mixed, hashes)
-            before = np.where(places == UNKNOWN, UNUSABLE, self._cache.cohorts[places])
+            places, before = looked.places, looked.before
             in_place = before == numbers
-            same = in_place & (self._cache.hashes[places] == hashes)
+            same = in_place & (self._cache.hashes[places] == looked.hashes)
             carried = same & (self._cache.layers[places] >= starts)
             fresh = ~same
             self._marks[places[same]] = _KEPT
@@ -185,14 +183,8 @@ class TableWriter:
         judged = np.array([state.judged for state in self._states], np.bool_)[numbers]
         self._new += int((unseen & judged).sum())
         self._unknown += int((unseen & ~judged).sum())
-        self._fresh.append(
-            _FreshRows(
-                identities=ids[fresh],
-                mixed=mixed[fresh],
-                hashes=hashes[fresh],
-                cohorts=numbers[fresh],
-                layers=starts[fresh].astype(np.uint16),
-            )
+        self._fresh.add(
+            looked.ids[fresh], looked.mixed[fresh], looked.hashes[fresh], numbers[fresh], starts[fresh]
         )
         return fresh, fresh | carried
 
@@ -267,8 +259,13 @@ class TableWriter:
         """Return the places of keys that left a cohort whose tree goes on, and how many left any."""
         if self._cache is None:
             return {}, 0
-        places = np.flatnonzero((self._marks == _VANISHED) & (self._cache.cohorts != UNUSABLE))
-        by_cohort = groups(self._cache.cohorts[places])
+        cache, parts = self._cache, [np.empty(0, np.int64)]
+        for start in range(0, len(cache), STEP):  # in steps, so that no mask of the whole table is made
+            window = slice(start, start + STEP)
+            left = (self._marks[window] == _VANISHED) & (cache.cohorts[window] != UNUSABLE)
+            parts.append(start + np.flatnonzero(left))
+        places = np.concatenate(parts)
+        by_cohort = groups(cache.cohorts[places])
         going_on = (number for number, state in enumerate(self._states) if state.start and state.rows)
         wanted = set(going_on)
         return {number: places[which] for number, which in by_cohort if number in wanted}, len(places)
@@ -318,55 +315,26 @@ class TableWriter:
         return Tree(cohort=state.cohort, layers=(*below, layer), rows=state.rows)
 
     def _contents(self, ordered: Sequence[int], trees: Mapping[int, Tree], deleted: Deleted) -> CacheContents:
-        """Merge what stays of the last cache with this table's fresh rows, by mixed identity."""
+        """Return what stays of the last cache together with this table's fresh rows."""
         numbers = np.full(len(self._states), UNUSABLE, np.int32)
         numbers[list(ordered)] = np.arange(len(ordered))
-        fresh = _FreshRows.join(self._fresh)
-        self._fresh.clear()  # a table's worth of memory
-        order = np.argsort(fresh.mixed)
-        kept = np.flatnonzero(self._marks == _KEPT)
-        old = _FreshRows.join([]) if self._cache is None else self._kept(self._cache, kept)
-        is_fresh = np.zeros(len(kept) + len(order), np.bool_)
-        is_fresh[np.searchsorted(old.mixed, fresh.mixed[order]) + np.arange(len(order))] = True
-        contents = CacheContents(
-            known=tuple(
-                KnownCohort(cohort=self._states[n].cohort, token=tree_token(trees[n])) for n in ordered
-            ),
-            origin=_interleaved(is_fresh, kept, ~order),
-            mixed=_interleaved(is_fresh, old.mixed, fresh.mixed[order]),
-            hashes=_interleaved(is_fresh, old.hashes, fresh.hashes[order]),
-            cohorts=_interleaved(is_fresh, numbers[old.cohorts], numbers[fresh.cohorts[order]]),
-            layers=_interleaved(is_fresh, old.layers, fresh.layers[order]),
-            fresh=fresh.identities,
-            deleted=replace(deleted, cohorts=numbers[deleted.cohorts]),
+        self._fresh.end()
+        merged = MergedRows(
+            fresh=self._fresh,
             base=self._cache,
+            marks=self._marks,
+            kept=_KEPT,
+            numbers=numbers,
+            starts=np.array([state.start for state in self._states], np.uint16),
         )
-        self._refuse_twins(contents)
-        return contents
-
-    def _kept(self, cache: RowCache, places: Places) -> _FreshRows:
-        """Return cached rows that stay as they are, but in the layer that theirs was merged into."""
-        starts = np.array([state.start for state in self._states], np.uint16)
-        cohorts = cache.cohorts[places]
-        return _FreshRows(
-            identities=np.empty((0, rows.IDENTITY_BYTES), np.uint8),
-            mixed=cache.mixed[places],
-            hashes=cache.hashes[places],
-            cohorts=cohorts,
-            layers=np.minimum(cache.layers[places], starts[cohorts]),
-        )
-
-    def _refuse_twins(self, contents: CacheContents) -> None:
-        suspects = np.flatnonzero(contents.mixed[1:] == contents.mixed[:-1])
-        one, other = contents.identities_of(suspects), contents.identities_of(suspects + 1)
-        if (one == other).all(axis=1).any() or self._in_place > np.count_nonzero(self._marks):
+        if merged.have_twins() or self._in_place > np.count_nonzero(self._marks):
             raise SchemaDriftError(
                 f"data set {self._settings.table}: two records have the same key",
                 hint="name a key in the catalogue that is unique",
             )
-
-
-def _interleaved(is_new: Bits, old: NDArray[Any], new: NDArray[Any]) -> NDArray[Any]:
-    out = np.empty(len(is_new), old.dtype)
-    out[is_new], out[~is_new] = new, old
-    return out
+        known = (KnownCohort(cohort=self._states[n].cohort, token=tree_token(trees[n])) for n in ordered)
+        return CacheContents(
+            known=tuple(known),
+            rows=merged,
+            deleted=replace(deleted, cohorts=numbers[deleted.cohorts]),
+        )

@@ -3,7 +3,7 @@
 It goes on after a finding and lists everything, with the snapshots each finding touches.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
@@ -16,14 +16,17 @@ from tenure.objectstore.base import ObjectStore
 from tenure.repository import names
 from tenure.repository.chunkreader import Place
 from tenure.repository.entries import AdmitClear, CheckpointClear
+from tenure.repository.envelope import Envelope
 from tenure.repository.keystores import KeyStores, NamedStore
 from tenure.repository.ledger import envelopes
 from tenure.repository.manifest import parse_manifest
 from tenure.repository.model import ChunkKind, ChunkRef, Cohort
 from tenure.repository.page import open_index, parse_page
-from tenure.repository.reach import Reach
 from tenure.repository.repository import Repository
+from tenure.repository.secrets import STRUCTURE
+from tenure.repository.session import ref_of
 from tenure.repository.state import SnapshotState
+from tenure.repository.structure import Root, TreeWire, names_of, read_root, split
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,6 +92,11 @@ def with_keys(repository: Repository, *, share: float, progress: Progress) -> Ve
     """Check that every live snapshot resolves, and unseal a share (0 to 1) of all chunks.
 
     Chunks are taken evenly over each cohort, so that a small share still meets every cohort.
+
+    Cohort by cohort: what is in memory at a time is the page indexes, keys and tree nodes of one cohort (some 1 kB a
+    chunk of it), the page indexes of structure (as much for each 1,024 chunks of the source), and the roots of live
+    snapshots (24 bytes for each 1,024 chunks, equal ones once). It does not grow with the number of cohorts but by
+    these.
     """
     found = Verification()
     state = repository.refresh()
@@ -107,49 +115,68 @@ def with_keys(repository: Repository, *, share: float, progress: Progress) -> Ve
     return found
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Tree:
+    """One cohort in one snapshot, as its root names it. `kind`: of the root."""
+
+    snapshot: SnapshotState
+    kind: str
+    wire: TreeWire
+
+    def nodes(self) -> Iterator[ChunkRef]:
+        """Yield the references of its nodes."""
+        for layer in self.wire.layers:
+            yield from split(layer.nodes)
+
+
 class _Checker:
-    """Checks one writer's snapshots."""
+    """Checks one writer's snapshots, cohort by cohort."""
 
     def __init__(
         self, repository: Repository, writer: bytes, snapshots: list[SnapshotState], found: Verification
     ) -> None:
         self._repository = repository
         self._writer = writer
-        self._snapshots = snapshots
+        self._snapshots = sorted(snapshots, key=lambda s: s.number)
         self._found = found
         self._reader = repository.chunk_reader(repository.keys_of(writer))
-        self._touched: dict[Cohort, set[int]] = {}
-        self._closed: dict[tuple[int, Cohort], frozenset[ChunkRef]] = {}
+        self._roots: dict[ChunkRef, Root] = {}
+        self._tops: dict[int, set[ChunkRef]] = {}
+        self._trees: dict[Cohort, list[_Tree]] = {STRUCTURE: []}
+        # Of the cohort at hand: what its nodes name, and what each snapshot reaches of it.
+        self._named: dict[ChunkRef, tuple[ChunkRef, ...]] = {}
+        self._closed: dict[int, frozenset[ChunkRef]] = {}
 
     def check(self, share: float, progress: Progress) -> None:
-        """Resolve every reference, then read a share of the chunks."""
-        for snapshot in sorted(self._snapshots, key=lambda s: s.number):
+        """Resolve every reference, and read a share of the chunks."""
+        for snapshot in self._snapshots:
             self._found.snapshots += 1
-            try:
-                reach = Reach(self._repository, self._writer).add([snapshot])
-            except TenureError as e:
-                damage = Damage(what=str(e), where=snapshot.entry.manifest, snapshots=(snapshot.number,))
-                self._found.damage.append(damage)
-                continue
-            self._reader.read_as_of(snapshot.number)
-            for cohort, refs in reach.refs.items():
-                self._touched.setdefault(cohort, set()).add(snapshot.number)
-                for ref in refs:
-                    _try(
-                        self._found,
-                        snapshot.entry.manifest,
-                        partial(self._reader.locate, cohort, ref),
-                        (snapshot.number,),
-                    )
+            where, touched = snapshot.entry.manifest, (snapshot.number,)
+            _try(self._found, where, partial(self._take_roots, snapshot), touched)
         self._take_in_all_pages()
         step = max(1, round(1 / share)) if share > 0 else 0
-        task = progress.begin("Unsealing chunks", total=len(self._touched), unit="cohorts")
-        for cohort in sorted(self._touched) if step else ():
-            for place in self._places(cohort)[::step]:
-                self._chunk(cohort, place)
-            self._reader.drop(cohort)
+        task = progress.begin("Checking cohorts", total=len(self._trees), unit="cohorts")
+        for cohort in sorted(self._trees):
+            self._cohort(cohort, step)
             task.advance(1)
         task.end()
+
+    def _take_roots(self, snapshot: SnapshotState) -> None:
+        """Take in a snapshot's roots, each root that snapshots share once."""
+        manifest = self._repository.manifest(snapshot)
+        tops = self._tops[snapshot.number] = set[ChunkRef]()
+        if manifest.structure:
+            tops.add(ref_of(manifest.structure))
+            self._reader.structure(ref_of(manifest.structure))
+        for line in manifest.data_sets.values():
+            ref = ref_of(line.root)
+            tops.add(ref)
+            if ref not in self._roots:
+                self._roots[ref] = read_root(self._reader.structure(ref))
+            root = self._roots[ref]
+            for cohort, wire in root.cohorts():
+                tree = _Tree(snapshot=snapshot, kind=root.wire.kind, wire=wire)
+                self._trees.setdefault(cohort, []).append(tree)
 
     def _take_in_all_pages(self) -> None:
         """Take in cohorts that no snapshot reaches any more, too."""
@@ -160,15 +187,41 @@ class _Checker:
                 name = names.page(page.ref.epoch, page.ref.tag, page.ref.page)
                 self._found.damage.append(Damage(what=str(e), where=name))
                 continue
-            self._touched.setdefault(cohort, set())
+            self._trees.setdefault(cohort, [])
 
-    def _places(self, cohort: Cohort) -> list[Place]:
+    def _cohort(self, cohort: Cohort, step: int) -> None:
+        """Check one cohort and let go of it; every `step`-th chunk is unsealed, 0: none."""
+        trees = self._trees[cohort]
         try:
-            return list(self._reader.index(cohort).places.values())
+            places = self._reader.index(cohort).places
         except TenureError as e:
-            touched = tuple(sorted(self._touched[cohort]))
+            touched = tuple(sorted(t.snapshot.number for t in trees))
             self._found.damage.append(Damage(what=str(e), where="key pages", snapshots=touched))
-            return []
+            return
+        for tree in trees:
+            where, touched = tree.snapshot.entry.manifest, (tree.snapshot.number,)
+            self._reader.read_as_of(tree.snapshot.number)
+            _try(self._found, where, partial(self._resolve, cohort, tree, places), touched)
+        for place in list(places.values())[::step] if step else ():
+            self._chunk(cohort, place)
+        self._named.clear()
+        self._closed.clear()
+        if cohort != STRUCTURE:  # which every other cohort's nodes are read by
+            self._reader.drop(cohort)
+
+    def _resolve(self, cohort: Cohort, tree: _Tree, places: Mapping[ChunkRef, Place]) -> None:
+        """Find every chunk that a tree names; the first node that cannot be read ends it."""
+        where, touched = tree.snapshot.entry.manifest, (tree.snapshot.number,)
+        for node in tree.nodes():
+            for ref in self._names_of(tree, node):
+                if ref not in places:
+                    _try(self._found, where, partial(self._reader.locate, cohort, ref), touched)
+
+    def _names_of(self, tree: _Tree, node: ChunkRef) -> tuple[ChunkRef, ...]:
+        """Return what a node names; one that snapshots share is read once."""
+        if node not in self._named:
+            self._named[node] = tuple(names_of(node, tree.kind, self._reader.structure))
+        return self._named[node]
 
     def _chunk(self, cohort: Cohort, place: Place) -> None:
         self._found.chunks += 1
@@ -191,42 +244,62 @@ class _Checker:
 
     def _who_reaches(self, cohort: Cohort, ref: ChunkRef) -> tuple[int, ...]:
         """Return the snapshots that need a chunk; worked out for damaged ones only, which are few."""
-        found = []
-        for snapshot in self._snapshots:
-            key = (snapshot.number, cohort)
-            if key not in self._closed:
-                self._closed[key] = frozenset()
-                with suppress(TenureError):  # reported before
-                    self._closed[key] = frozenset(
-                        Reach(self._repository, self._writer).add([snapshot]).closed(cohort)
-                    )
-            if ref in self._closed[key]:
-                found.append(snapshot.number)
-        return tuple(sorted(found))
+        if cohort == STRUCTURE:
+            needing = {n for n, tops in self._tops.items() if ref in tops}
+            trees = (t for found in self._trees.values() for t in found)
+            return tuple(sorted(needing | {t.snapshot.number for t in trees if ref in set(t.nodes())}))
+        for tree in self._trees[cohort]:
+            number = tree.snapshot.number
+            if number not in self._closed:
+                self._closed[number] = frozenset(self._reached(cohort, tree))
+        return tuple(sorted(n for n, reached in self._closed.items() if ref in reached))
+
+    def _reached(self, cohort: Cohort, tree: _Tree) -> set[ChunkRef]:
+        """Return what a tree names, what replaced it, and what stands beside that."""
+        index, found = self._reader.index(cohort), set[ChunkRef]()
+        with suppress(TenureError):  # a node that cannot be read was reported before
+            for node in tree.nodes():
+                found.update(self._names_of(tree, node))
+        queue = list(found)
+        while queue:
+            gone = index.gone.get(queue.pop())
+            if gone is not None and gone.replacement is not None and gone.replacement not in found:
+                found.add(gone.replacement)
+                queue.append(gone.replacement)
+        return found | {index.places[ref].companion for ref in found if ref in index.places}
 
 
 def _ledger(objects: ObjectStore, purge_key: VerifyKey, found: Verification) -> None:
     keys = {purge_key.key_id: purge_key}
     for info, entry in envelopes(objects):
         found.entries += 1
-        clear = entry.header.clear
-        admits = (
-            clear.admits
-            if isinstance(clear, CheckpointClear)
-            else (clear,)
-            if isinstance(clear, AdmitClear)
-            else ()
-        )
-        for admit in admits:
-            key = VerifyKey(admit.public)
-            keys[key.key_id] = key
         signer = keys.get(entry.header.signer)
         if signer is None:
             found.damage.append(
                 Damage(what="signed by a key that the ledger never admitted", where=info.name)
             )
             continue
-        _try(found, info.name, partial(entry.verify, signer))
+        _try(found, info.name, partial(_entry, entry, signer, keys, purge_key))
+
+
+def _entry(entry: Envelope, signer: VerifyKey, keys: dict[bytes, VerifyKey], purge_key: VerifyKey) -> None:
+    """Check an entry's signature; only then, and only where the purge key made it, are its admissions believed."""
+    entry.verify(signer)
+    clear = entry.header.clear
+    if signer != purge_key:
+        return
+    admits = clear.admits if isinstance(clear, CheckpointClear) else (clear,)
+    for admit in admits:
+        if isinstance(admit, AdmitClear):
+            key = _public(admit, entry.header.number)
+            keys[key.key_id] = key
+
+
+def _public(admit: AdmitClear, number: int) -> VerifyKey:
+    try:
+        return VerifyKey(admit.public)
+    except ValueError as e:
+        raise TamperedError(f"ledger entry {number} admits a writer with something that is no key") from e
 
 
 def _parse(parse: Callable[..., object], store: ObjectStore, name: str) -> object:

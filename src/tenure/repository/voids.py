@@ -16,7 +16,11 @@ MOST_SESSION_S = 7 * 24 * 3600
 MERGE_LEASE_S = 3600
 """How long new pages and packs may wait for the `merge` that names them; sweeps leave them alone that long."""
 
-CAUSES = ("forget", "scopes", "prune", "rotate", "merge")
+CAUSES = ("forget", "scopes", "prune", "rotate", "merge", "repack")
+
+
+ANSWERS = ("keep", "redact")
+"""What an officer may say of likely card data."""
 
 
 def begin(state: State, body: e.Begin) -> str:
@@ -35,6 +39,22 @@ def void(state: State, body: e.Void) -> str:
     session = state.sessions.get(body.session.hex())
     if session is not None and state.source_of(body.writer) != session.source:
         return "a writer may not void another source's session"
+    return ""
+
+
+def answer(state: State, body: e.Answer) -> str:
+    """Return why an answer about card data changes nothing, or "".
+
+    Raises:
+        UnsupportedFormatError: An answer that this version does not know.
+    """
+    if body.answer not in ANSWERS:
+        raise UnsupportedFormatError(
+            f"the ledger holds the answer {body.answer!r}, which this version does not know"
+        )
+    known = (state.findings.get(finding.hex()) for finding in body.findings)
+    if any(found is not None and found.source != body.source for found in known):
+        return "it answers for what was found in another source"
     return ""
 
 

@@ -9,6 +9,7 @@ whatever stands beside it, so that equal rows make equal chunks.
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -51,7 +52,7 @@ def _bytes_of(column: Any) -> bytes:
     return b"" if buffer is None else buffer.to_pybytes()
 
 
-def _escape_column(column: Any) -> Any:
+def escape_column(column: Any) -> Any:
     """Escape a large_binary column; columns without a special byte, nearly all, are returned as they are."""
     held = _bytes_of(column)
     for plain, escaped in _ESCAPES:  # the backslash comes first, so that no escape is escaped again
@@ -60,7 +61,8 @@ def _escape_column(column: Any) -> Any:
     return column
 
 
-def _real_texts(values: Sequence[float | None]) -> Any:
+def real_texts(values: Sequence[float | None] | NDArray[np.float64]) -> Any:
+    """Return the shortest decimals that read back to the same 64 bits (large_binary, null for None)."""
     return pc.cast(pc.cast(pa.array(values, pa.float64()), _STRING), _BINARY)
 
 
@@ -71,7 +73,7 @@ def _cell(value: Any) -> bytes | None:
     if isinstance(value, int):
         return b"i%d" % value
     if isinstance(value, float):
-        return b"r" + _real_texts([value])[0].as_py()  # type: ignore[no-any-return]
+        return b"r" + real_texts([value])[0].as_py()  # type: ignore[no-any-return]
     if isinstance(value, bytes) and not isinstance(value, OddText):
         return b"b" + value.hex().encode()
     raw = value.encode("utf-8", "surrogatepass") if isinstance(value, str) else bytes(value)
@@ -115,11 +117,11 @@ def _body(values: Sequence[Any], kind: type) -> tuple[bytes, Any] | None:
     if kind is int:
         return b"i", pc.cast(pc.cast(pa.array(values, pa.int64()), _STRING), _BINARY)
     if kind is str:
-        return b"t", _escape_column(pc.cast(pa.array(values, _STRING), _BINARY))
+        return b"t", escape_column(pc.cast(pa.array(values, _STRING), _BINARY))
     if kind is bytearray:
-        return b"t", _escape_column(pa.array(values, _BINARY))
+        return b"t", escape_column(pa.array(values, _BINARY))
     if kind is float:
-        return b"r", _real_texts(values)
+        return b"r", real_texts(values)
     if kind is bytes:
         return b"b", pa.array([None if v is None else v.hex().encode() for v in values], _BINARY)
     return None
@@ -197,6 +199,21 @@ class CellTable:
         buffers = [None, pa.py_buffer(np.ascontiguousarray(bounds)), pa.py_buffer(text)]
         return pa.LargeBinaryArray.from_buffers(_BINARY, len(bounds) - 1, buffers)
 
+    @property
+    def raw(self) -> NDArray[np.uint8]:
+        """Return the text."""
+        return self._bytes
+
+    @cached_property
+    def has_escapes(self) -> bool:
+        """Whether there may be escapes: more backslashes than null cells."""
+        nulls = np.count_nonzero(self._bytes[self._starts[:-1]] == _BACKSLASH)
+        return int(np.count_nonzero(self._bytes == _BACKSLASH)) > int(nulls)
+
+    def spans(self, index: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Return where cell `index` of every line begins and ends (int64, n each)."""
+        return self._starts[index : -1 : self._cells], self._ends[index :: self._cells]
+
     def column(self, index: int) -> Any:
         """Return cell `index` of every line: pyarrow large_binary of length n, null for null cells."""
         at = np.arange(index, self._rows * self._cells, self._cells)
@@ -213,7 +230,8 @@ class CellTable:
         return self._slices(bounds, self._text).take(pa.array(np.arange(0, 2 * self._rows, 2)))
 
 
-def _unescape_column(bodies: Any) -> Any:
+def unescape_column(bodies: Any) -> Any:
+    """Return a freshly made (offset 0) large_binary column of escaped text without its escapes."""
     held = _bytes_of(bodies)
     if b"\\" not in held:
         return bodies
@@ -251,7 +269,7 @@ def decode_column(cells: Any) -> list[Any]:
     bodies = _bodies(cells)
     try:
         if kind == b"t":
-            return pc.cast(_unescape_column(bodies), _STRING).to_pylist()  # type: ignore[no-any-return]
+            return pc.cast(unescape_column(bodies), _STRING).to_pylist()  # type: ignore[no-any-return]
         number = pa.int64() if kind == b"i" else pa.float64()
         return pc.cast(pc.cast(bodies, _STRING), number).to_pylist()  # type: ignore[no-any-return]
     except pa.ArrowInvalid:
@@ -282,7 +300,7 @@ def decode_keys(keys: Sequence[bytes], cells: int) -> list[tuple[Any, ...]]:
 
 def plain_text(cells: Any) -> Any:
     """Return the values of cells as text (large_string): integers decimal, blobs hex, null where not UTF-8."""
-    bodies = _unescape_column(_bodies(cells))
+    bodies = unescape_column(_bodies(cells))
     try:
         return pc.cast(bodies, _STRING)
     except pa.ArrowInvalid:

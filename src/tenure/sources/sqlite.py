@@ -22,12 +22,20 @@ from tenure.domain.errors import ConfigError, IncompleteSnapshotError, SourceUna
 from tenure.sources.base import Finding, Lookups, Recording, RecordingBatch, Refine, RowBatch, RowLayout
 from tenure.sources.rowtext import fact_plan
 from tenure.sources.scratch import Claim, claim_folder
+from tenure.sources.sqlitedirect import direct_of
 from tenure.sources.sqlitelive import SqliteLive
 from tenure.sources.sqliteload import SqliteLoader
 from tenure.sources.sqlitelookup import SqliteLookup
 from tenure.sources.sqlitequery import Queries
 from tenure.sources.sqliteread import RangeJob, Readers, TableReader, connect, readable
-from tenure.sources.sqliteschema import encode_structure, pragma, read_structure, read_tables
+from tenure.sources.sqliteschema import (
+    HISTOGRAMS,
+    encode_structure,
+    has_histograms,
+    pragma,
+    read_structure,
+    read_tables,
+)
 
 _VIEW = "tenure-view-"
 _COPY_PAGES = 8192  # a step of the backup; between steps Python can be interrupted
@@ -80,8 +88,8 @@ class SqliteSource:
             source: The catalogue's description.
             scratch: Directory for the private copy, as large as the database.
             clock: Tells when the view was taken.
-            workers: A process pool for ranges of tables that Python has to read cell by cell; None: read here.
-            threads: A thread pool for ranges that SQLite itself turns into row text; None: as the others.
+            workers: A process pool for ranges that go through SQLite; None: read here.
+            threads: A thread pool for ranges that are read from pages; None: read here.
             lock_wait: Seconds to wait for locks of writers.
         """
         self._source, self._scratch, self._clock = source, scratch, clock
@@ -194,6 +202,14 @@ class SqliteView:
         names = {name: found.table.name for name, found in self._queries.sets.items()}
         structure = read_structure(copy, names)
         self._structure = encode_structure(replace(structure, journal_mode=journal_mode))
+        if has_histograms(copy):
+            # Their samples are values of keys, which no rule reaches; SQLite makes them again from the rows.
+            self.findings.append(
+                Finding(
+                    reason="samples of index keys are left out; run ANALYZE on what is restored",
+                    where=HISTOGRAMS,
+                )
+            )
         for shadow in (t for t in tables.values() if t.shadow):
             self.findings.append(
                 Finding(
@@ -253,7 +269,8 @@ class SqliteView:
             plan=fact_plan(found.layout, found.data_set, self._source.time_zone),
             rows=1,
             refine=refine,
-            utf8=pragma(self._connection, "encoding") == "UTF-8",
+            encoding=str(pragma(self._connection, "encoding")),
+            direct=direct_of(self._connection, found),
         )
         reader = TableReader(self._connection, job, integer_key=found.key == (found.table.rowid,))
         return reader.read(self._readers)

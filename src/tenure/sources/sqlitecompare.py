@@ -15,7 +15,8 @@ _SETTINGS = ("encoding", "page_size", "auto_vacuum", "user_version", "applicatio
 def compare_sqlite(a: Path, b: Path) -> list[str]:
     """Return how two databases differ, without a value: schema, settings, counters, typeof and hex of every cell.
 
-    Empty: they are equal, hidden rowids included.
+    Empty: they are equal, hidden rowids included. Samples of index keys (`sqliteschema.HISTOGRAMS`) are not compared,
+    for they are not restored; nor is whether there is a place for index statistics where there are none.
 
     Raises:
         ConfigError: One holds something that only its application understands.
@@ -23,22 +24,34 @@ def compare_sqlite(a: Path, b: Path) -> list[str]:
     with closing(connect(a, options="mode=ro")) as left, closing(connect(b, options="mode=ro")) as right:
         found = [f"setting {s} differs" for s in _SETTINGS if pragma(left, s) != pragma(right, s)]
         found += _compare_query(
-            left, right, "schema", "SELECT type, name, tbl_name, sql FROM sqlite_schema ORDER BY 1, 2"
+            left,
+            right,
+            "schema",
+            "SELECT type, name, tbl_name, sql FROM sqlite_schema"
+            " WHERE substr(name, 1, 11) <> 'sqlite_stat' ORDER BY 1, 2",
         )
         tables = read_tables(left)
         if found or tables != read_tables(right):
             return found or ["the tables differ"]
-        internal = [
-            r[0]
-            for r in left.execute(
-                "SELECT name FROM sqlite_schema WHERE name IN ('sqlite_sequence', 'sqlite_stat1')"
+        if _has(left, "sqlite_sequence"):
+            found += _compare_query(
+                left, right, "sqlite_sequence", "SELECT * FROM sqlite_sequence ORDER BY 1, 2"
             )
-        ]
-        for name in internal:
-            found += _compare_query(left, right, name, f"SELECT * FROM {name} ORDER BY 1, 2")
+        if _statistics(left) != _statistics(right):
+            found.append("sqlite_stat1 differs")
         for table in tables.values():
             found += _compare_query(left, right, f"table {table.name}", _cells(table))
         return found
+
+
+def _has(connection: sqlite3.Connection, name: str) -> bool:
+    return connection.execute("SELECT 1 FROM sqlite_schema WHERE name = ?", (name,)).fetchone() is not None
+
+
+def _statistics(connection: sqlite3.Connection) -> list[tuple[str | None, ...]]:
+    if not _has(connection, "sqlite_stat1"):
+        return []
+    return connection.execute("SELECT * FROM sqlite_stat1 ORDER BY 1, 2").fetchall()
 
 
 def _cells(table: Table) -> str:

@@ -2,9 +2,11 @@
 
 # ruff: noqa: S608 - names go through `quoted`, values are parameters
 
+import itertools
 import os
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Executor
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +15,13 @@ from tenure.domain.progress import Progress, ProgressTask
 from tenure.sources.base import Finding, Recording, RowBatch, RowLayout
 from tenure.sources.rowtext import OddText, decode_columns
 from tenure.sources.scratch import Claim, claim_file, remove
+from tenure.sources.sqlitebulk import Bulk, build, bulk_of, rebuild_indexes
 from tenure.sources.sqlitequery import parameter
 from tenure.sources.sqliteread import connect
-from tenure.sources.sqliteschema import SchemaObject, Structure, decode_structure, quoted
+from tenure.sources.sqliteschema import SchemaObject, Structure, decode_structure, quoted, read_tables
+from tenure.sources.sqliteutf16 import bound
+
+_CACHE_KIB = 32 << 10  # for indexes, and for rows that do not come in order
 
 
 def load_error(what: str, error: sqlite3.Error) -> SourceError:
@@ -57,9 +63,9 @@ def publish(temporary: Path, target: Path) -> None:
 class SqliteLoader:
     """Loads one snapshot into one new file; see `Loader`. `findings`: what the restored rows lack."""
 
-    def __init__(self, *, live: Path | None = None) -> None:
-        """Take the live database's path, so that it can never be the target."""
-        self._live = live
+    def __init__(self, *, live: Path | None = None, executor: Executor | None = None) -> None:
+        """Take the live database's path, so that it can never be the target, and what works beside this thread."""
+        self._live, self._executor = live, executor
         self.findings: list[Finding] = []
         self._connection: sqlite3.Connection | None = None
         self._temporary: Path | None = None
@@ -84,6 +90,7 @@ class SqliteLoader:
         self._connection = connect(self._temporary, options="mode=rw")
         try:
             self._make_tables(self._connection)
+            self._tables = read_tables(self._connection)
         except sqlite3.Error as e:
             self.abandon()
             raise load_error("the schema", e) from None
@@ -97,6 +104,14 @@ class SqliteLoader:
             )
 
     def _make_tables(self, made: sqlite3.Connection) -> None:
+        self._set_up(made)
+        made.execute("BEGIN")
+        stored = set(self._structure.tables.values())
+        for table in self._objects("table"):
+            if table.name in stored:
+                made.execute(table.sql)
+
+    def _set_up(self, made: sqlite3.Connection) -> None:
         known = self._structure
         made.execute(f"PRAGMA page_size = {known.page_size:d}")
         made.execute(f"PRAGMA auto_vacuum = {known.auto_vacuum:d}")
@@ -106,13 +121,9 @@ class SqliteLoader:
             "synchronous = OFF",
             "foreign_keys = OFF",
             "ignore_check_constraints = ON",
+            f"cache_size = -{_CACHE_KIB}",
         ):
             made.execute(f"PRAGMA {setting}")
-        made.execute("BEGIN")
-        stored = set(known.tables.values())
-        for table in self._objects("table"):
-            if table.name in stored:
-                made.execute(table.sql)
 
     def _objects(self, kind: str) -> list[SchemaObject]:
         return [o for o in self._structure.objects if o.type == kind]
@@ -134,19 +145,42 @@ class SqliteLoader:
         if table is None:
             raise IntegrityError(f"the snapshot's structure has no table for data set {data_set}")
         bar: ProgressTask = self._progress.begin(f"load {data_set}", total=None, unit="rows")
-        head = f"INSERT INTO {quoted(table)} ({', '.join(map(quoted, layout.columns))}) VALUES "
-        width, loaded = len(layout.columns), 0
+        counted = _Counted(batches, bar)
         try:
-            for batch in batches:
-                columns = decode_columns(batch, width + len(layout.linked))[:width]
-                _insert(connection, head, columns)
-                loaded += len(batch)
-                bar.advance(len(batch))
+            bulk = bulk_of(connection, self._tables[table], layout)
+            aside = self._build(table, bulk, counted) if bulk is not None else []
+            self._insert(table, layout, itertools.chain(aside, counted))
         except sqlite3.Error as e:
             raise load_error(f"table {table}", e) from None
         finally:
             bar.end()
-        return loaded
+        return counted.rows
+
+    def _build(self, table: str, bulk: Bulk, batches: Iterator[RowBatch]) -> list[RowBatch]:
+        """Build a table's pages; return the rows that have to be inserted all the same."""
+        path = self._temporary
+        if path is None or self._connection is None:
+            raise RuntimeError("rows are loaded between begin and end")
+        self._connection.execute("COMMIT")
+        self._connection.close()
+        self._connection = None
+        try:
+            left = build(path, bulk, batches, executor=self._executor)
+        except OSError as e:
+            raise unwritable(f"table {table} could not be restored", e.strerror) from e
+        self._connection = made = connect(path, options="mode=rw")
+        self._set_up(made)
+        made.execute("BEGIN")
+        if left.built:
+            rebuild_indexes(made, table)
+        return left.aside
+
+    def _insert(self, table: str, layout: RowLayout, batches: Iterable[RowBatch]) -> None:
+        width = len(layout.columns)
+        head = f"INSERT INTO {quoted(table)} ({', '.join(map(quoted, layout.columns))}) VALUES "
+        for batch in batches:
+            columns = decode_columns(batch, width + len(layout.linked))[:width]
+            _insert(self._open(), head, columns, self._structure.encoding)
 
     def recording(self, recording: Recording, pieces: Iterator[bytes | memoryview]) -> None:  # noqa: ARG002 - the port's names
         """Refuse: a database holds no recordings.
@@ -262,7 +296,26 @@ class SqliteLoader:
             self._claim = None
 
 
-def _insert(connection: sqlite3.Connection, head: str, columns: Sequence[Sequence[Any]]) -> None:
+class _Counted:
+    """Passes batches on, and counts."""
+
+    def __init__(self, batches: Iterator[RowBatch], bar: ProgressTask) -> None:
+        self._batches, self._bar = batches, bar
+        self.rows = 0
+
+    def __iter__(self) -> Iterator[RowBatch]:
+        return self
+
+    def __next__(self) -> RowBatch:
+        batch = next(self._batches)
+        self.rows += len(batch)
+        self._bar.advance(len(batch))
+        return batch
+
+
+def _insert(
+    connection: sqlite3.Connection, head: str, columns: Sequence[Sequence[Any]], encoding: str
+) -> None:
     marks = ["?"] * len(columns)
     odd = [i for i, c in enumerate(columns) if OddText in set(map(type, c))]
     rows = zip(*columns, strict=True)
@@ -270,4 +323,5 @@ def _insert(connection: sqlite3.Connection, head: str, columns: Sequence[Sequenc
         connection.executemany(f"{head}({', '.join(marks)})", rows)
         return
     for row in rows:  # rare: text that is not UTF-8 can only be bound as a blob and cast
-        connection.execute(f"{head}({', '.join(map(parameter, row))})", row)
+        values = bound(row, encoding)
+        connection.execute(f"{head}({', '.join(map(parameter, values))})", values)

@@ -12,6 +12,7 @@ from tenure.domain.errors import ConfigError, SchemaDriftError
 from tenure.sources.base import RowLayout
 from tenure.sources.rowtext import OddText
 from tenure.sources.sqliteschema import Table, has_null, quoted
+from tenure.sources.sqliteutf16 import Utf16Text
 
 _DEEPEST = 8  # links followed in one reference; more is a circle
 _MOST_NAMED = 12  # tables or columns that a hint names
@@ -31,6 +32,8 @@ class TableSet:
 
 def parameter(value: Any) -> str:
     """Return how a value is to stand in a statement."""
+    if isinstance(value, Utf16Text):
+        return "CAST(substr(?, 1) AS TEXT)"
     return "CAST(? AS TEXT)" if isinstance(value, OddText) else "?"
 
 

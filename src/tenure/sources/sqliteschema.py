@@ -12,6 +12,8 @@ from tenure.domain.errors import ConfigError, IntegrityError
 
 _BUILT_IN_COLLATIONS = frozenset({"BINARY", "NOCASE", "RTRIM"})
 _ROWID_NAMES = ("rowid", "_rowid_", "oid")  # SQLite documentation, "Rowid Tables"
+HISTOGRAMS = b"sqlite_stat4"
+"""Where ANALYZE keeps samples of index keys, in SQLite libraries built with SQLITE_ENABLE_STAT4."""
 _LEAST_VERSION = (3, 37, 0)  # STRICT tables and PRAGMA table_list
 
 
@@ -111,6 +113,11 @@ def pragma(connection: sqlite3.Connection, name: str) -> int | str:
 def _has(connection: sqlite3.Connection, table: str) -> bool:
     found = connection.execute("SELECT 1 FROM main.sqlite_schema WHERE name = ?", (table,)).fetchone()
     return found is not None
+
+
+def has_histograms(connection: sqlite3.Connection) -> bool:
+    """Whether samples of index keys are kept (`HISTOGRAMS`)."""
+    return _has(connection, HISTOGRAMS.decode())
 
 
 def read_structure(connection: sqlite3.Connection, tables: Mapping[str, str]) -> Structure:

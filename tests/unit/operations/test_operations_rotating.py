@@ -19,7 +19,14 @@ from tenure.domain.progress import SilentProgress
 from tenure.keys.local import KeyKind, LocalKeyring, read_key_file
 from tenure.operations import rotating
 from tenure.operations.restore import Part
-from tenure.operations.rotating import Rotated, Secrecy, check_recovery, keys_status, proven, rotate
+from tenure.operations.rotating import (
+    Rotated,
+    Secrecy,
+    check_recovery,
+    keys_status,
+    proven,
+    rotate,
+)
 from tenure.repository.page import open_keys, parse_page
 from tenure.sources.sqlitecompare import compare_sqlite
 
@@ -260,6 +267,26 @@ def test_a_recovery_key_from_before_a_rotation_recovers_nothing(centre: Centre, 
     new = centre.folder / "keys" / "recovery-2.key"
     with recovered(remains(centre, new), strange_machine(centre)) as opened:
         assert len(opened.repository.state.snapshots) == 2
+
+
+def test_a_replaced_recovery_key_shows_names_as_the_threat_model_says_and_no_record(
+    centre: Centre, tmp_path: Path
+) -> None:
+    key = tmp_path / "old.key"
+    key.write_bytes((centre.folder / "keys" / "recovery.key").read_bytes())
+    key.chmod(0o600)
+    rotated(centre)
+    number = centre.snapshot()["crm"]
+    with recovered(remains(centre, key), strange_machine(centre)) as opened:
+        reader = opened.repository.read(number, opened.executor)
+        assert "notes" in reader.manifest.data_sets
+        assert reader.layout("notes").columns
+        (tree, *_) = reader.trees("notes")
+        with pytest.raises(KeyMismatchError):
+            reader.chunks.fetch(tree.cohort, tree.layers[0].entries[0].chunk)
+    for raw in pages_of(centre):
+        with pytest.raises(KeyMismatchError):
+            open_keys(parse_page(raw, name="page"), LocalKeyring([private_of(key)]))
 
 
 def test_recovery_without_a_key_store_is_refused(centre: Centre) -> None:

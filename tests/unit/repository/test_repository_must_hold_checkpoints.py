@@ -76,7 +76,7 @@ def test_secrets_come_out_of_a_checkpoint_after_rotation_and_admission() -> None
     house = busy_house()
     house.clock.advance(hours=1)
     house.readers.append(RecipientPrivate.generate())
-    rotation.open_epoch(house.open(reader=True), house.recipients())
+    rotation.open_epoch(house.open(reader=True), house.recipients(), house.private_halves())
     rotation.reseal(house.open(reader=True), SilentProgress())
     rotation.close_old_epochs(house.open(reader=True))
     house.writers["mail"] = house.open(reader=True).admit("mail")

@@ -322,7 +322,7 @@ def test_a_page_kept_aside_opens_with_no_key_that_remains_after_rotation() -> No
     house.readers.append(RecipientPrivate.generate())
     house.recovery = RecipientPrivate.generate()
     repo = house.open(reader=True)
-    rotation.open_epoch(repo, house.recipients())
+    rotation.open_epoch(repo, house.recipients(), house.private_halves())
     assert rotation.reseal(house.open(reader=True), SilentProgress()) > 0
     assert rotation.close_old_epochs(house.open(reader=True)) == (1,)
     house.readers.pop(0)

@@ -18,8 +18,9 @@ from tenure.domain.errors import (
     TamperedError,
     UnsupportedFormatError,
 )
+from tenure.domain.progress import SilentProgress
 from tenure.objectstore.memory import MemoryStore
-from tenure.repository import bundles, entries, envelope, names
+from tenure.repository import bundles, entries, envelope, names, verify
 from tenure.repository.entries import (
     Amended,
     Begin,
@@ -313,3 +314,24 @@ def test_objects_that_only_pretend_to_be_ledger_entries_stop_nobody() -> None:
     house.objects.put("ledger/x", b"?")
     house.objects.put(names.LEDGER + "9" * 19, b"?")
     assert len(read_rows(house.open(reader=True), number, house.executor)[0]) == 5
+
+
+def test_an_admission_that_a_stolen_writer_signed_is_believed_by_no_verification() -> None:
+    house, _ = made()
+    assert house.objects is not None
+    thief, own = house.open(reader=False), SigningKey.generate()
+    nothing = Void(session=bytes(16), writer=house.writers["crm"].secrets.writer, reason="")
+    for public in (own.public().raw, b"no key at all"):
+        clear = entries.AdmitClear(writer=b"x" * 8, public=public, stanzas=(), bundle=b"")
+        thief.ledger.append(nothing, house.writers["crm"].key, clear=clear)
+    state = thief.state
+    forged = envelope.make(
+        nothing, repository=house.id, number=state.number + 1, previous=state.hash, checkpoint=0, at=0.0,
+        ledger_secret=house.writers["crm"].ledger_secret, key=own,
+    )  # fmt: skip
+    house.objects.put(names.ledger_entry(state.number + 1), forged)
+    place = house.place()
+    plain = verify.without_keys(place.objects, place.key_stores, house.purge.public(), SilentProgress())
+    assert [(d.where, d.what) for d in plain.damage] == [
+        (names.ledger_entry(state.number + 1), "signed by a key that the ledger never admitted")
+    ]

@@ -169,3 +169,15 @@ def test_a_recording_taken_while_another_changes_is_described() -> None:
     write_calls(session, calls)
     number = session.commit(outcome(house.clock.now()))
     assert read_calls(house.open(reader=True), number, house.executor) == {p: c[2] for p, c in calls.items()}
+
+
+def test_a_recording_without_a_byte_is_forgotten_like_any_other() -> None:
+    """It has no chunk of its own, only what its companion says about it: path, times, subjects."""
+    house = House()
+    house.create("crm")
+    number = take(house, {}, {"empty.wav": ("2025-01", "anna", b"")})
+    scope = {"crm": Scope(records={"calls": identities(house.open(reader=True), "crm", [b"empty.wav"])})}
+    forget(house, scope)
+    repo = house.open(reader=True)
+    assert read_calls(repo, number, house.executor) == {}
+    assert_sound(repo, house)

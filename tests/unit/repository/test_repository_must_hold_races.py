@@ -248,4 +248,4 @@ def test_only_one_forgetting_of_a_source_is_open() -> None:
     with pytest.raises(LeasedError):
         other.order(scope_of(house, 2), ORDER)
     with pytest.raises(LeasedError):
-        rotation.open_epoch(house.open(reader=True), house.recipients())
+        rotation.open_epoch(house.open(reader=True), house.recipients(), house.private_halves())

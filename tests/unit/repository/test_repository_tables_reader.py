@@ -140,7 +140,7 @@ def test_rows_without_the_facts_that_companions_need_are_refused() -> None:
 def test_an_empty_table_has_no_trees() -> None:
     result = TableWriter(MemorySink(), None, {}, SETTINGS).end()
     assert (result.trees, result.rows, result.content) == ((), 0, (0, 0))
-    assert len(result.cache.origin) == 0
+    assert len(result.cache.rows) == 0
 
 
 def test_settings_do_not_show_their_keys() -> None:

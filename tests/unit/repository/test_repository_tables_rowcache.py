@@ -1,10 +1,12 @@
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from tenure.repository import rows
-from tenure.repository.cachecontents import STEP
+from tenure.repository.cachecontents import ROW, STEP, Rows
 from tenure.repository.model import Cohort
 from tenure.repository.rowcache import (
     UNKNOWN,
@@ -23,20 +25,32 @@ COHORTS = [Cohort(data_set="contacts", rule_class="", span=span) for span in ("2
 MIX = 99
 
 
-def contents(ids: rows.Bytes, mixed: rows.Words | None = None) -> CacheContents:
+@dataclass
+class Sorted:
+    """Rows that are in order already, given piece by piece."""
+
+    rows: Rows
+    step: int = 1 << 30
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def pieces(self) -> Iterator[Rows]:
+        for start in range(0, len(self.rows), self.step):
+            yield self.rows[start : start + self.step]
+
+
+def contents(ids: rows.Bytes, mixed: rows.Words | None = None, *, step: int = 1 << 30) -> CacheContents:
     mixed = rows.mix(ids, MIX) if mixed is None else mixed
     order = np.argsort(mixed)
     count = np.arange(len(ids))
+    table = np.empty(len(ids), ROW)
+    table["mixed"], table["hash"], table["identity"] = mixed, count, ids
+    table["cohort"], table["layer"] = count % 2, count % 3
     return CacheContents(
         known=tuple(KnownCohort(cohort=c, token=bytes(16)) for c in COHORTS),
-        origin=~order,
-        mixed=mixed[order],
-        hashes=count.astype(np.uint64)[order],
-        cohorts=(count % 2).astype(np.int32)[order],
-        layers=(count % 3).astype(np.uint16)[order],
-        fresh=ids,
+        rows=Sorted(table[order], step),
         deleted=Deleted.join([Deleted.of(ids[:2], 0, 1), Deleted.of(ids[2:3], 1, 2)]),
-        base=None,
     )
 
 
@@ -121,27 +135,31 @@ def test_a_damaged_cache_is_none_wherever_the_damage_is(tmp_path: Path) -> None:
     assert RowCache.open(path, KEY, STAMP) is None
 
 
-def test_a_cache_written_from_another_holds_the_same_rows(tmp_path: Path) -> None:
-    ids, path = random_ids(500), tmp_path / "cache"
-    write(path, KEY, STAMP, contents(ids))
-    first = opened(path)
-    again = CacheContents(
-        known=first.known,
-        origin=np.arange(len(first)),
-        mixed=first.mixed,
-        hashes=first.hashes,
-        cohorts=first.cohorts,
-        layers=first.layers,
-        fresh=np.empty((0, 16), np.uint8),
-        deleted=first.deleted,
-        base=first,
-    )
-    write(path, bytes([1]) * 32, STAMP, again)
-    second = opened(path, key=bytes([1]) * 32)
-    places = np.arange(len(first))
-    assert (second.identities_at(places) == first.identities_at(places)).all()
-    first.close()
-    second.close()
+def test_a_cache_does_not_depend_on_the_pieces_its_rows_came_in(tmp_path: Path) -> None:
+    ids = random_ids(2 * STEP + 3)
+    write(tmp_path / "one", KEY, STAMP, contents(ids))
+    write(tmp_path / "many", KEY, STAMP, contents(ids, step=STEP // 3 + 1))
+    assert (tmp_path / "one").read_bytes() == (tmp_path / "many").read_bytes()
+
+
+def test_layers_beyond_the_255th_are_kept(tmp_path: Path) -> None:
+    ids, path = random_ids(4), tmp_path / "cache"
+    made = contents(ids)
+    assert isinstance(made.rows, Sorted)
+    made.rows.rows["layer"] = [1, 300, 2, 65_000]
+    write(path, KEY, STAMP, made)
+    cache = opened(path)
+    assert cache.layers.tolist() == [1, 300, 2, 65_000]
+    cache.close()
+
+
+def test_in_memory_a_cached_row_has_nineteen_bytes(tmp_path: Path) -> None:
+    path = tmp_path / "cache"
+    write(path, KEY, STAMP, contents(random_ids(100)))
+    cache = opened(path)
+    columns = (cache.mixed, cache.hashes, cache.cohorts, cache.layers)
+    assert sum(column.itemsize for column in columns) == 19
+    cache.close()
 
 
 def test_invalid_cohorts_and_forgotten_keys_count_as_never_seen(tmp_path: Path) -> None:

@@ -87,7 +87,7 @@ def test_a_table_that_changes_its_shape_is_read_as_python_reads_it(tmp_path: Pat
     rows = [(i, drawn.choice(odd) if i > 4000 and i % 997 == 0 else f"plain {i}") for i in range(9000)]
     with sqlite3.connect(tmp_path / "a.db") as made:
         made.execute(f"PRAGMA encoding = '{encoding}'")
-        made.execute("CREATE TABLE t (id INTEGER PRIMARY KEY, v)")
+        made.execute("CREATE TABLE t (id INTEGER PRIMARY KEY, v) WITHOUT ROWID")
         made.executemany("INSERT INTO t VALUES (?, ?)", rows)
         if encoding == "UTF-8":
             made.execute("INSERT INTO t VALUES (9000, CAST(x'ff' AS TEXT))")
