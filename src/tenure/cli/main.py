@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import click
 
 import tenure
+from tenure.cli.blocks import keep_blocks
 
 CANCELLED = 130
 """Exit code of a command that was cancelled before it began (128 + SIGINT, as shells count)."""
@@ -49,6 +50,7 @@ def cli() -> None:
 
 def run() -> None:
     """Run the command line. Click on its own ends a cancelled command with 1, which stands for a bug here."""
+    keep_blocks()
     try:
         sys.exit(cli.main(prog_name="tenure", standalone_mode=False))
     except click.ClickException as e:
