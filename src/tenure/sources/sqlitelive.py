@@ -19,7 +19,7 @@ from tenure.sources.base import Judge, Lookups, Removal
 from tenure.sources.rowtext import OddText, decode_keys, encode_cell, encode_columns, fact_plan, facts_by_plan
 from tenure.sources.sqliteguard import guard_delete, guard_update, still_referenced
 from tenure.sources.sqlitelookup import SqliteLookup
-from tenure.sources.sqlitequery import ROW, Queries, matches, parameter
+from tenure.sources.sqlitequery import ROW, Queries, as_text, matches, parameter, text_bound
 from tenure.sources.sqliteread import connect, fetch_tolerant, ranged
 from tenure.sources.sqliteschema import quoted, read_tables
 
@@ -363,8 +363,8 @@ def _change(store: _Store, data_set: str, edits: Mapping[str, Callable[[Any], An
     table = quoted(queries.of(data_set).table.name)
     for row in rows:
         key_values = decode_keys([_key_text(row[: len(key)])], len(key))[0]
-        new = [edits[n](old) for n, old in zip(names, row[len(key) :], strict=True)]
-        sets = ", ".join(f"{quoted(n)} = ?" for n in names)
+        new = [text_bound(edits[n](as_text(old))) for n, old in zip(names, row[len(key) :], strict=True)]
+        sets = ", ".join(f"{quoted(n)} = {parameter(v)}" for n, v in zip(names, new, strict=True))
         where = matches(key, list(map(parameter, key_values)))
         done = connection.execute(f"UPDATE {table} AS {ROW} SET {sets} WHERE {where}", (*new, *key_values))
         _insist(store, done.rowcount, 1)

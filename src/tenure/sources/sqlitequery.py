@@ -37,6 +37,19 @@ def parameter(value: Any) -> str:
     return "CAST(? AS TEXT)" if isinstance(value, OddText) else "?"
 
 
+def as_text(value: Any) -> Any:
+    """Return text as `str` also where its row, or another of its batch, has text that is no UTF-8."""
+    return value.decode("utf-8", "surrogateescape") if isinstance(value, bytearray) else value
+
+
+def text_bound(value: Any) -> Any:
+    """Return what binds to the same bytes that `as_text` was given; SQLite must take them for text."""
+    if not isinstance(value, str) or value.isascii():
+        return value
+    raw = value.encode("utf-8", "surrogateescape")
+    return value if raw == value.encode("utf-8", "replace") else OddText(raw)
+
+
 def matches(left: Sequence[str], right: Sequence[str]) -> str:
     """Return a condition that columns equal others, pair by pair."""
     return " AND ".join(f"{a} = {b}" for a, b in zip(left, right, strict=True))

@@ -177,3 +177,34 @@ def test_keys_that_are_no_valid_text_are_found_and_removed(path: Path) -> None:
     ask(path, "INSERT INTO cases VALUES (CAST(x'ff09' AS TEXT), NULL, NULL)")
     assert live(path).remove("cases", [b"t\xff\\t"], all_fall).gone == (b"t\xff\\t",)
     assert ask(path, "SELECT count(*) FROM cases") == [(2,)]
+
+
+def test_text_that_is_not_utf8_spoils_no_row_of_its_batch(path: Path) -> None:
+    """SQLite keeps any bytes as text; Python cannot. Every cell is edited as text, and stays text, byte for byte."""
+    ask(path, "UPDATE customers SET email = CAST(X'ff6140fe' AS TEXT) WHERE id = 2")
+    ask(path, "UPDATE customers SET email = X'6240' WHERE id = 3")
+    seen: list[object] = []
+
+    def starred(old: object) -> object:
+        seen.append(type(old))
+        return old.replace("@", "*") if isinstance(old, str) else old
+
+    edits = {"email": starred, "name": lambda old: old}
+    live(path).rewrite("people", [b"i1", b"i2", b"i3"], all_fall, edits)
+    assert seen == [str, str, bytes]
+    assert ask(path, "SELECT typeof(email), hex(email), typeof(name), name FROM customers ORDER BY id") == [
+        ("text", "612A78", "text", "Ada"),
+        ("text", "FF612AFE", "text", "Bo"),
+        ("blob", "6240", "text", "Cy"),
+    ]
+
+
+def test_a_key_that_is_not_utf8_is_found_and_its_row_rewritten(path: Path) -> None:
+    ask(path, "INSERT INTO cases VALUES (CAST(X'6bff' AS TEXT), 1, 'n@')")
+    keys = [b"tc1", b"tk\xff"]
+    live(path).rewrite("cases", keys, all_fall, {"note": lambda old: old.replace("n", "N")})
+    assert ask(path, "SELECT typeof(note), note FROM cases ORDER BY note") == [
+        ("text", "N1"),
+        ("text", "N@"),
+        ("text", "n2"),
+    ]
