@@ -10,7 +10,7 @@ import pytest
 from tenure.control.approvals import ApprovalKind, Approvals
 from tenure.control.database import ControlDatabase
 from tenure.control.drills import Drills
-from tenure.control.mirrors import Head, Heads, Holds, MirroredHold, Quarantine, Waiting
+from tenure.control.mirrors import Head, Heads, Holds, MirroredHold
 from tenure.control.plans import Plan, Plans, PlanState
 from tenure.control.processes import Process, this_process
 from tenure.control.requests import Requests, RequestState
@@ -304,19 +304,13 @@ class TestDrillsAndMirrors:
         heads.remember("ledger", Head(number=8, hash=b"\x08" * 32))
         assert heads.last("ledger") == Head(number=8, hash=b"\x08" * 32)
 
-    def test_released_holds_and_empty_quarantines_are_not_shown(self, database: ControlDatabase) -> None:
-        holds, quarantine = Holds(database), Quarantine(database)
+    def test_released_holds_are_not_shown(self, database: ControlDatabase) -> None:
+        holds = Holds(database)
         one = MirroredHold(number=1, matter="dispute", review_by=date(2026, 9, 1))
         holds.mirror(one)
         holds.mirror(replace(one, number=2))
         holds.mirror(replace(one, released=NOW))
         assert [h.number for h in holds.in_force()] == [2]
-        waits = Waiting(source="crm", data_set="case_notes", waiting=4, oldest=NOW)
-        quarantine.set_count(waits)
-        quarantine.set_count(replace(waits, waiting=3))
-        assert quarantine.counts() == (replace(waits, waiting=3),)
-        quarantine.set_count(replace(waits, waiting=0))
-        assert quarantine.counts() == ()
 
     def test_a_moment_without_a_time_zone_is_refused(self, database: ControlDatabase) -> None:
         with pytest.raises(Exception, match="time zone"):

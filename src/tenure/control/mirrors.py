@@ -1,12 +1,12 @@
-"""What is true elsewhere and remembered here: holds, heads of chains, what waits in quarantine."""
+"""What is true elsewhere and remembered here: holds, and heads of chains."""
 
 from dataclasses import dataclass
 from datetime import date, datetime
 
-from sqlalchemy import delete, insert, select, update
+from sqlalchemy import insert, select, update
 
 from tenure.control.database import ControlDatabase
-from tenure.control.schema import heads, holds, quarantine
+from tenure.control.schema import heads, holds
 from tenure.domain.errors import RollbackError
 
 
@@ -81,41 +81,3 @@ class Heads:
         with self._database.reading() as connection:
             row = connection.execute(select(heads).where(heads.c.name == name)).first()
         return Head(number=row.number, hash=row.hash) if row else None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Waiting:
-    """How many likely card numbers of a data set await an answer, and since when the oldest does."""
-
-    source: str
-    data_set: str
-    waiting: int
-    oldest: datetime
-
-
-class Quarantine:
-    """Counts of what waits in quarantine; the items themselves are sealed in the repository."""
-
-    def __init__(self, database: ControlDatabase) -> None:
-        """Work in `database`."""
-        self._database = database
-
-    def set_count(self, count: Waiting) -> None:
-        """Replace the count of a data set; 0 removes it."""
-        place = (quarantine.c.source == count.source) & (quarantine.c.data_set == count.data_set)
-        values = {
-            "source": count.source,
-            "data_set": count.data_set,
-            "waiting": count.waiting,
-            "oldest": count.oldest,
-        }
-        with self._database.writing() as connection:
-            connection.execute(delete(quarantine).where(place))
-            if count.waiting:
-                connection.execute(insert(quarantine).values(values))
-
-    def counts(self) -> tuple[Waiting, ...]:
-        """Return the counts, the longest waiting first."""
-        query = select(quarantine).order_by(quarantine.c.oldest, quarantine.c.data_set)
-        with self._database.reading() as connection:
-            return tuple(Waiting(**r._asdict()) for r in connection.execute(query).all())

@@ -150,15 +150,6 @@ holds = Table(
     Column("released", Instant),
 )
 
-quarantine = Table(
-    "quarantine",
-    metadata,
-    Column("source", String, primary_key=True),
-    Column("data_set", String, primary_key=True),
-    Column("waiting", Integer, nullable=False),
-    Column("oldest", Instant, nullable=False),
-)
-
 heads = Table(
     "heads",
     metadata,

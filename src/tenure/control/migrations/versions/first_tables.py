@@ -123,13 +123,6 @@ def _mirrors() -> None:
         sa.Column("released", sa.DateTime(timezone=True)),
     )
     op.create_table(
-        "quarantine",
-        sa.Column("source", sa.String(), primary_key=True),
-        sa.Column("data_set", sa.String(), primary_key=True),
-        sa.Column("waiting", sa.Integer(), nullable=False),
-        sa.Column("oldest", sa.DateTime(timezone=True), nullable=False),
-    )
-    op.create_table(
         "heads",
         sa.Column("name", sa.String(), primary_key=True),
         sa.Column("number", sa.Integer(), nullable=False),
