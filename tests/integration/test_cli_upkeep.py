@@ -130,3 +130,12 @@ def test_a_lost_control_database_is_built_again(centre: Site) -> None:
     assert centre.run("status", "--json").document["sources"][1]["last_drill"] is None
     assert centre.run("control", "rebuild", "--json").worked().document["drills"] == 1
     assert centre.run("status", "--json").document["sources"][1]["last_drill_outcome"] == "passed"
+
+
+def test_names_of_damaged_objects_are_whole_where_no_terminal_reads(centre: Site) -> None:
+    """A name cut into lines cannot be copied out of a log."""
+    packs = centre.objects("repository", "data")
+    for pack in packs:
+        pack.write_bytes(pack.read_bytes()[:-10])
+    told = centre.run("verify", "--read-data", "100%").refused(40).out
+    assert all(f"data/{pack.parent.name}/{pack.name}" in told for pack in packs)

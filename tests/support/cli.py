@@ -296,7 +296,7 @@ def _scratch() -> Path:
 
 @functools.cache
 def _server() -> subprocess.Popen[str]:
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "COLUMNS": "200"}
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     with (_scratch() / "server.log").open("w") as log:
         server = subprocess.Popen(
             [sys.executable, str(Path(__file__).with_name("warmcli.py"))],

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NoReturn, ParamSpec, TypeVar
+from typing import Any, NoReturn, ParamSpec, TextIO, TypeVar
 
 import click
 from rich.console import Console
@@ -44,6 +44,9 @@ R = TypeVar("R")
 
 DONE, BUG, USAGE, INCOMPLETE, CANCELLED = 0, 1, 2, 3, 130
 """Exit codes; 10 to 89 come from the error (domain/errors.py)."""
+
+LOG_WIDTH = 200
+"""Columns where nobody's terminal sets them: names of objects stay whole, to be copied out of a log."""
 
 
 class _Speed(TransferSpeedColumn):
@@ -104,6 +107,11 @@ class BarProgress:
             self._live = None
 
 
+def _width(stream: TextIO) -> int | None:
+    """Return the width to print to: a terminal's own, and enough for whole names where a log or a pipe reads."""
+    return None if stream.isatty() else LOG_WIDTH
+
+
 @dataclass(slots=True)
 class Frame:
     """One command's surroundings."""
@@ -113,8 +121,10 @@ class Frame:
     quiet: bool
     verbose: bool
     clock: Clock = field(default_factory=SystemClock)
-    out: Console = field(default_factory=lambda: Console(highlight=False))
-    err: Console = field(default_factory=lambda: Console(stderr=True, highlight=False))
+    out: Console = field(default_factory=lambda: Console(highlight=False, width=_width(sys.stdout)))
+    err: Console = field(
+        default_factory=lambda: Console(stderr=True, highlight=False, width=_width(sys.stderr))
+    )
 
     @contextmanager
     def progress(self) -> Iterator[Progress]:
