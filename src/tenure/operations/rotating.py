@@ -165,7 +165,7 @@ def _refuse_strangers(state: State, pair: _Pair) -> None:
         if older:
             raise KeyMismatchError(
                 f"{path} is a key of epoch {older[0]}, which the rotation replaces: nothing was written",
-                hint="move it away, then run `tenure keys rotate` again",
+                hint="leave --recovery-key out, or move the file away if you did not name it: a new key is made",
             )
 
 

@@ -6,16 +6,15 @@ from typing import Any
 import pytest
 
 from support.retention import Centre, found
+from support.rotations import NOBODY, key_files, rotated
 from tenure.crypto.hpke import RecipientPrivate
 from tenure.domain.errors import KeyMismatchError, KeyUnavailableError
 from tenure.keys.local import KeyFile, KeyKind, LocalKeyring, write_key_file
 from tenure.operations import rotating
-from tenure.operations.rotating import Opened, Rotated, Secrecy, proven, rotate
+from tenure.operations.rotating import Opened, proven, rotate
 from tenure.repository.entries import Recipient
 from tenure.repository.repository import Repository
 from tenure.repository.rotation import open_epoch
-
-NOBODY = Secrecy()
 
 
 @pytest.fixture
@@ -23,15 +22,6 @@ def centre(tmp_path: Path) -> Centre:
     made = found(tmp_path / "site")
     made.snapshot()
     return made
-
-
-def rotated(centre: Centre, secrecy: Secrecy = NOBODY) -> Rotated:
-    with centre.open() as installation:
-        return rotate(installation, secrecy)
-
-
-def key_files(centre: Centre) -> set[str]:
-    return {p.name for p in (centre.folder / "keys").iterdir() if not p.name.startswith("writer-")}
 
 
 def pages_of(centre: Centre) -> list[bytes]:
@@ -76,8 +66,9 @@ def test_a_recovery_key_of_an_older_epoch_is_not_taken_for_the_new_one(
     if begun:
         half_rotated(centre, monkeypatch)
     before = entries_of(centre), pages_of(centre)
-    with centre.open() as installation, pytest.raises(KeyMismatchError, match="nothing was written"):
+    with centre.open() as installation, pytest.raises(KeyMismatchError, match="nothing was written") as told:
         rotate(installation, NOBODY, recovery=centre.folder / "keys" / "recovery.key")
+    assert ("put back" if begun else "leave --recovery-key out") in told.value.hint
     assert (entries_of(centre), pages_of(centre)) == before
     assert {"epoch-1.key", "recovery.key"} <= key_files(centre)
 
