@@ -1,24 +1,11 @@
 """Erasing a person, and asking what is held about one, from the command line."""
 
-from datetime import UTC, datetime
 from pathlib import Path
 
-import pytest
-
 from support.cli import Site
-from support.retention import Centre, found
+from support.retention import Centre
 
 REQUEST = ("--request", "REF-7", "--received", "2026-01-31")
-
-
-@pytest.fixture
-def centre(tmp_path: Path) -> Centre:
-    return found(tmp_path / "site", at=datetime(2024, 1, 1, tzinfo=UTC))
-
-
-@pytest.fixture
-def site(centre: Centre) -> Site:
-    return Site(centre.folder)
 
 
 def test_a_person_is_shown_planned_and_erased(site: Site, centre: Centre, tmp_path: Path) -> None:

@@ -1,22 +1,7 @@
 """The officer's commands: check, test, words, explain, plan, approve, reject, schedule."""
 
-from datetime import UTC, datetime
-from pathlib import Path
-
-import pytest
-
 from support.cli import Site
-from support.retention import NOTES, RULES, Centre, found
-
-
-@pytest.fixture
-def centre(tmp_path: Path) -> Centre:
-    return found(tmp_path / "site", at=datetime(2024, 1, 1, tzinfo=UTC))
-
-
-@pytest.fixture
-def site(centre: Centre) -> Site:
-    return Site(centre.folder)
+from support.retention import NOTES, RULES, Centre
 
 
 def test_rules_are_checked_tested_listed_and_explained(site: Site) -> None:

@@ -8,14 +8,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from support.hostile import FEW, a_repository, refuses_or_returns, spoiled
+from support.hostile import FEW, REPOSITORY, a_repository, refuses_or_returns, spoiled
 from support.repo import House, take
 from tenure.crypto.aead import context, seal_under
 from tenure.crypto.hashing import content_hash
-from tenure.crypto.hpke import RecipientPrivate
-from tenure.crypto.signing import SigningKey
 from tenure.domain.errors import UnsupportedFormatError
-from tenure.keys.local import LocalKeyring, LocalRecipients
 from tenure.repository import (
     entries,
     envelope,
@@ -24,17 +21,7 @@ from tenure.repository import (
 )
 from tenure.repository.entries import Begin, PageRef, Snapshot
 from tenure.repository.founding import wrapper_for
-from tenure.repository.model import Cohort
-from tenure.repository.secrets import SourceKeys, WriterSecrets
 from tenure.repository.state import State
-
-SECRETS = WriterSecrets(writer=b"w" * 8, source="crm", secret=b"s" * 32, tags=b"t" * 32)
-KEYS = SourceKeys(SECRETS)
-SIGNER = SigningKey.from_raw(b"k" * 32)
-READER = RecipientPrivate.generate()
-RING, WRAPPER = LocalKeyring([READER]), LocalRecipients([READER.public()])
-REPOSITORY = b"r" * 16
-COHORT = Cohort(data_set="notes", rule_class="", span="2026-03")
 
 # An entry that a writer signed may say anything; it is read or passed over, and stops nobody.
 

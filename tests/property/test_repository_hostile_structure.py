@@ -13,13 +13,23 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from support.hostile import FEW, a_repository, refuses_or_returns, spoiled
+from support.hostile import (
+    COHORT,
+    FEW,
+    KEYS,
+    READER,
+    REPOSITORY,
+    RING,
+    SECRETS,
+    SIGNER,
+    WRAPPER,
+    a_repository,
+    refuses_or_returns,
+    spoiled,
+)
 from tenure.crypto.aead import context, seal, seal_under
 from tenure.crypto.hashing import content_hash
-from tenure.crypto.hpke import RecipientPrivate
-from tenure.crypto.signing import SigningKey
 from tenure.domain.errors import TamperedError, TenureError, UnsupportedFormatError
-from tenure.keys.local import LocalKeyring, LocalRecipients
 from tenure.repository import (
     companion,
     layouts,
@@ -30,8 +40,7 @@ from tenure.repository import (
 )
 from tenure.repository.entries import Stanza
 from tenure.repository.manifest import Manifest, ManifestHeader
-from tenure.repository.model import ChunkRef, Cohort
-from tenure.repository.secrets import SourceKeys, WriterSecrets
+from tenure.repository.model import ChunkRef
 from tenure.repository.session import ref_of
 from tenure.repository.structure import (
     LayerWire,
@@ -46,14 +55,6 @@ from tenure.repository.structure import (
     split,
 )
 from tenure.sources.base import RowLayout
-
-SECRETS = WriterSecrets(writer=b"w" * 8, source="crm", secret=b"s" * 32, tags=b"t" * 32)
-KEYS = SourceKeys(SECRETS)
-SIGNER = SigningKey.from_raw(b"k" * 32)
-READER = RecipientPrivate.generate()
-RING, WRAPPER = LocalKeyring([READER]), LocalRecipients([READER.public()])
-REPOSITORY = b"r" * 16
-COHORT = Cohort(data_set="notes", rule_class="", span="2026-03")
 
 ROWS_NODE = NodeWire(refs=bytes(48), companions=bytes(48), kinds=b"\x01\x02", records=(3, 1), plain=(30, 16))
 MEDIA_NODE = MediaNodeWire(

@@ -9,8 +9,22 @@ from hypothesis import settings
 from hypothesis import strategies as st
 
 from support.repo import House, take
+from tenure.crypto.hpke import RecipientPrivate
+from tenure.crypto.signing import SigningKey
 from tenure.domain.errors import TenureError
+from tenure.keys.local import LocalKeyring, LocalRecipients
+from tenure.repository.model import Cohort
 from tenure.repository.repository import Repository
+from tenure.repository.secrets import SourceKeys, WriterSecrets
+
+SECRETS = WriterSecrets(writer=b"w" * 8, source="crm", secret=b"s" * 32, tags=b"t" * 32)
+KEYS = SourceKeys(SECRETS)
+SIGNER = SigningKey.from_raw(b"k" * 32)
+READER = RecipientPrivate.generate()
+RING, WRAPPER = LocalKeyring([READER]), LocalRecipients([READER.public()])
+REPOSITORY = b"r" * 16
+COHORT = Cohort(data_set="notes", rule_class="", span="2026-03")
+"""One writer, one reader, one cohort: what everything here is sealed with."""
 
 INTEGERS = st.integers(-3, 40) | st.integers(-(2**63), 2**64 - 1)
 LEAVES = (

@@ -96,6 +96,12 @@ examples:
   - {{case closed: 2020-02-10, as of: 2021-02-10, expect: keep}}
   - {{case closed: 2020-02-10, as of: 2021-02-11, expect: delete}}
 """
+BLANKED_NOTES = (
+    NOTES.replace("Delete notes 1 year after", "Blank body of notes 1 year after")
+    .replace("delete after: 1 year", "delete after: 1 year\nthen: {blank: [body]}")
+    .replace("expect: delete", "expect: blank")
+)
+"""The same rule, but what is due is emptied and stays."""
 RECORDINGS = f"""language: 1
 rule: recordings
 sentence: Delete recordings 1 year after the call ended.

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from support.retention import NOTES, Centre, found
+from support.retention import BLANKED_NOTES, Centre, found
 from tenure.evidence.certificate import verify_certificate
 from tenure.evidence.drill_record import DrillOutcome
 from tenure.operations.drilling import Means, drill
@@ -133,12 +133,7 @@ def test_a_restore_and_a_rerun_after_a_death_spare_the_new_record_too(
 def test_a_record_that_was_edited_stays_in_a_snapshot_taken_after_that(
     centre: Centre, tmp_path: Path
 ) -> None:
-    blank = (
-        NOTES.replace("Delete notes 1 year after", "Blank body of notes 1 year after")
-        .replace("delete after: 1 year", "delete after: 1 year\nthen: {blank: [body]}")
-        .replace("expect: delete", "expect: blank")
-    )
-    centre.write_rules({"notes": blank})
+    centre.write_rules({"notes": BLANKED_NOTES})
     old = centre.snapshot()
     made, seen = centre.approved(), list[dict[str, int]]()
 

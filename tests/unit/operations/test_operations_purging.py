@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from support.retention import CARDS, CUSTOMERS, DUE, NOTES, RULES, Centre, found
+from support.retention import BLANKED_NOTES, CARDS, CUSTOMERS, DUE, NOTES, RULES, Centre, found
 from tenure.control.plans import Plans
 from tenure.domain.errors import BrakePulledError, NotApprovedError, RuleError, StalePlanError
 from tenure.evidence.certificate import verify_certificate
@@ -283,13 +283,7 @@ def test_card_data_in_live_text_is_cut_and_the_note_itself_stays(centre: Centre,
 def test_a_rule_that_blanks_changes_live_rows_once_and_takes_old_copies_out_of_snapshots(
     centre: Centre, tmp_path: Path
 ) -> None:
-    blank = (
-        NOTES.replace("Delete notes 1 year after", "Blank body of notes 1 year after")
-        .replace("delete after: 1 year", "delete after: 1 year\nthen: {blank: [body]}")
-        .replace("expect: delete", "expect: blank")
-        .replace("data: notes", "data: [notes]")
-    )
-    centre.write_rules({"notes": blank})
+    centre.write_rules({"notes": BLANKED_NOTES})
     numbers = centre.snapshot()
     made = centre.approved()
     done = purged(centre, made.hash).done

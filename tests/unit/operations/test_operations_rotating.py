@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from support.retention import Centre, found
+from support.rotations import NOBODY, key_files, rotated
 from tenure.bootstrap.recovering import Remains, recovered
 from tenure.bootstrap.wiring import Machine, build
 from tenure.crypto.hpke import RecipientPrivate
@@ -20,7 +21,6 @@ from tenure.keys.local import KeyKind, LocalKeyring, read_key_file
 from tenure.operations import rotating
 from tenure.operations.restore import Part
 from tenure.operations.rotating import (
-    Rotated,
     Secrecy,
     check_recovery,
     keys_status,
@@ -30,23 +30,12 @@ from tenure.operations.rotating import (
 from tenure.repository.page import open_keys, parse_page
 from tenure.sources.sqlitecompare import compare_sqlite
 
-NOBODY = Secrecy()
-
 
 @pytest.fixture
 def centre(tmp_path: Path) -> Centre:
     made = found(tmp_path / "site")
     made.snapshot()
     return made
-
-
-def rotated(centre: Centre, secrecy: Secrecy = NOBODY) -> Rotated:
-    with centre.open() as installation:
-        return rotate(installation, secrecy)
-
-
-def key_files(centre: Centre) -> set[str]:
-    return {p.name for p in (centre.folder / "keys").iterdir() if not p.name.startswith("writer-")}
 
 
 def private_of(path: Path) -> RecipientPrivate:
