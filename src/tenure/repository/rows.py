@@ -4,7 +4,7 @@ Knows lines, tabs and newlines, and nothing of what cells mean. Nothing here loo
 two maps of native hash functions.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from functools import partial
 from itertools import repeat
 from typing import Any
@@ -242,52 +242,16 @@ def _take_facts(facts: Facts, order: NDArray[Any]) -> Facts:
     )
 
 
-def concat(batches: Sequence[RowBatch]) -> RowBatch:
-    """Return all rows of all batches, in order; facts come along where every batch has them.
-
-    Raises:
-        ValueError: No batch at all.
-    """
-    if not batches:
-        raise ValueError("nothing to join")
-    if len(batches) == 1:
-        return batches[0]
-    facts = [b.facts for b in batches if b.facts is not None]
-    return RowBatch(
-        text=b"".join(b.text for b in batches),
-        offsets=joined_offsets(b.offsets for b in batches),
-        facts=_concat_facts(facts) if len(facts) == len(batches) else None,
-    )
-
-
 def joined_offsets(parts: Iterable[Offsets]) -> Offsets:
     """Return the offsets of texts laid end to end, each part's own counted from its first."""
     lengths = [np.diff(part) for part in parts]
     return np.concatenate((np.zeros(1, np.int64), np.cumsum(np.concatenate(lengths), dtype=np.int64)))
 
 
-def _concat_facts(facts: Sequence[Facts]) -> Facts:
-    first = facts[0]
-    return Facts(
-        data_set=first.data_set,
-        keys=_joined(f.keys for f in facts),
-        subjects={name: _joined(f.subjects[name] for f in facts) for name in first.subjects},
-        starting={name: np.concatenate([f.starting[name] for f in facts]) for name in first.starting},
-        attributes={name: _joined(f.attributes[name] for f in facts) for name in first.attributes},
-    )
-
-
-def _joined(columns: Iterator[Any]) -> Any:
-    parts = [
-        part for column in columns for part in (column.chunks if hasattr(column, "chunks") else [column])
-    ]
-    return pa.concat_arrays(parts)
-
-
 def column_spans(column: Any) -> tuple[memoryview, Offsets, Bits]:
     """Return the bytes of a pyarrow large_binary or large_string column, n + 1 offsets into them, and which are set."""
     if hasattr(column, "chunks"):
-        column = _joined(iter([column])) if column.num_chunks else pa.array([], column.type)
+        column = pa.concat_arrays(column.chunks) if column.num_chunks else pa.array([], column.type)
     _, offsets, text = column.buffers()
     if not len(column) or text is None:
         return memoryview(b""), np.zeros(len(column) + 1, np.int64), ~np.asarray(column.is_null())

@@ -110,16 +110,6 @@ def filter_deletes(plain: bytes, drop: Bytes) -> tuple[bytes, int]:
     return ids[~gone].tobytes(), int(gone.sum())
 
 
-def rows_matching(text: bytes, key_cells: int, identity_key: bytes, wanted: Bytes) -> RowBatch:
-    """Return those rows of a chunk whose records are wanted; `wanted` as `drop` in `filter_rows`.
-
-    Raises:
-        TamperedError: Not row text.
-    """
-    batch = rows.batch_of(text)
-    return rows.take(batch, rows.contains(wanted, rows.identities(batch, key_cells, identity_key)))
-
-
 def _refuse_unknown(layer: Layer) -> None:
     kinds = {entry.kind for entry in layer.entries} - {ChunkKind.ROWS, ChunkKind.DELETES}
     if kinds:

@@ -74,11 +74,6 @@ def test_records_taken_out_of_every_version_are_gone_from_the_tree() -> None:
     assert not any(b"b" in text for _, text in sink.chunks.values())
 
 
-def test_wanted_rows_of_a_chunk_are_found() -> None:
-    found = tablereader.rows_matching(b"a\t1\nb\t1\nc\t1\n", 1, KEY, ids(b"c", b"a", b"z"))
-    assert bytes(found.text) == b"a\t1\nc\t1\n"
-
-
 def test_damaged_and_unknown_chunks_are_refused() -> None:
     with pytest.raises(TamperedError):
         tablereader.deleted(bytes(17))

@@ -85,21 +85,13 @@ def facts(keys: list[bytes], customers: list[str | None]) -> Facts:
     )
 
 
-def test_taking_and_joining_keep_rows_and_facts_together() -> None:
+def test_taking_keeps_rows_and_facts_together() -> None:
     batch = rows.batch_of(b"a\t1\nb\t2\nc\t3\n", facts([b"a", b"b", b"c"], ["x", None, "z"]))
     some = rows.take(batch, np.array([True, False, True]))
     assert bytes(some.text) == b"a\t1\nc\t3\n"
     assert some.facts is not None
     assert some.facts.keys.to_pylist() == [b"a", b"c"]
-    both = rows.concat([some, rows.take(batch, np.array([1]))])
-    assert bytes(both.text) == b"a\t1\nc\t3\nb\t2\n"
-    assert both.offsets.tolist() == [0, 4, 8, 12]
-    assert both.facts is not None
-    assert both.facts.subjects["customer"].to_pylist() == ["x", "z", None]
-    assert len(both.facts.starting["closed"]) == 3
     assert len(rows.take(batch, np.zeros(3, np.bool_))) == 0
-    with pytest.raises(ValueError, match="nothing to join"):
-        rows.concat([])
 
 
 @given(st.lists(st.binary(max_size=20), max_size=30), st.lists(st.binary(max_size=20), max_size=30))
