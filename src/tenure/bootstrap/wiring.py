@@ -11,6 +11,7 @@ from pathlib import Path
 from tenure.bootstrap import keyfiles
 from tenure.bootstrap.settings import Settings, catalogue_of, read
 from tenure.control.database import ControlDatabase
+from tenure.control.runs import Runs
 from tenure.crypto.signing import VerifyKey
 from tenure.domain.catalogue import Catalogue, Source, SourceKind
 from tenure.domain.clock import Clock
@@ -65,7 +66,7 @@ def build(config: Path, machine: Machine) -> Installation:
         clock=machine.clock,
         progress=machine.progress,
         executor=threads,
-        control=_control(place.state / "control.db"),
+        control=_control(place.state / "control.db", machine.clock),
         evidence=EvidenceDirectory(place.state / "evidence", evidence_key),
         issuer=Issuer(**settings.issuer.model_dump()),
         pins=pins,
@@ -91,14 +92,16 @@ def _pins(settings: Settings) -> Pins:
     )
 
 
-def _control(path: Path) -> ControlDatabase:
+def _control(path: Path, clock: Clock) -> ControlDatabase:
     try:
-        return ControlDatabase.open(f"sqlite:///{path}")
+        database = ControlDatabase.open(f"sqlite:///{path}")
+        Runs(database).close_interrupted(at=clock.now())
     except ConfigError as e:
         hint = f"check who owns {path.parent}, and that its disk is not full or read-only"
         if "not a database" in str(e):
             hint = "move the file away and run `tenure control rebuild`: it comes back from the repository"
         raise ConfigError(f"{path}: {e}", hint=hint) from e
+    return database
 
 
 class _Stores:

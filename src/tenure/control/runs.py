@@ -94,12 +94,16 @@ class Runs:
     def close_interrupted(
         self, *, at: datetime, is_alive: Callable[[Process], bool] = may_be_alive
     ) -> tuple[Run, ...]:
-        """Close the runs whose process is gone, and return them; to be called at every start."""
+        """Close the runs whose process is gone, and return them; called at every start. Writes only where there are some."""
+        still = runs.c.outcome == RunOutcome.RUNNING
+        with self._database.reading() as connection:
+            rows = connection.execute(select(runs).where(still)).all()
+        gone = [r.id for r in rows if not is_alive(_run(r).process)]
+        if not gone:
+            return ()
         with self._database.writing() as connection:
-            rows = connection.execute(select(runs).where(runs.c.outcome == RunOutcome.RUNNING)).all()
-            gone = [r.id for r in rows if not is_alive(_run(r).process)]
             closed = {"outcome": RunOutcome.INTERRUPTED, "ended": at}
-            connection.execute(update(runs).where(runs.c.id.in_(gone)).values(closed))
+            connection.execute(update(runs).where(still, runs.c.id.in_(gone)).values(closed))
             found = connection.execute(select(runs).where(runs.c.id.in_(gone)).order_by(runs.c.id)).all()
         return tuple(_run(r) for r in found)
 
