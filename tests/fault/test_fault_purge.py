@@ -120,7 +120,8 @@ def again_purge(installation: Installation, plan_hash: str) -> None:
 def again_erase(installation: Installation, plan_hash: str) -> None:
     try:
         run_erase(installation, plan_hash)
-    except ConfigError:  # it was answered before, by the run that died after its last step
+    except ConfigError as e:  # by the run that died after its last step
+        assert "was answered before" in str(e)
         assert not installation.open_reading().state.open_forgets()
 
 
