@@ -18,6 +18,7 @@ _MARK = int.from_bytes(b"\tb", "little")
 _STEP = 1 << 18  # bytes looked at together: what the caches hold
 _ESCAPE = {b"\\": rb"\\", b"\t": rb"\t", b"\n": rb"\n", b"\r": rb"\r", b"\0": rb"\0"}
 _SPECIAL = re.compile(rb"[\\\t\n\r\0]")
+_BETWEEN = 3  # newlines after each blob: as many bytes as a lead byte at its end can still claim (RFC 3629)
 _NONE = np.empty(0, np.int64)
 
 Places = NDArray[np.int64]
@@ -77,13 +78,14 @@ def _has_blobs(buffer: NDArray[np.uint8]) -> bool:
 
 
 def _told_apart(raw: bytes, starts: Places, ends: Places, rows: Places, at: Places) -> BlobsSeen:
-    # Each blob is followed by a newline, so that none runs into the next.
-    joined = unhexlify(b"0a".join([*map(raw.__getitem__, map(slice, starts.tolist(), ends.tolist())), b""]))
-    bounds = np.concatenate((np.zeros(1, np.int64), np.cumsum((ends - starts) // 2 + 1)))
+    # Each blob is followed by newlines, so that none runs into the next.
+    cells = map(raw.__getitem__, map(slice, starts.tolist(), ends.tolist()))
+    joined = unhexlify((b"0a" * _BETWEEN).join([*cells, b""]))
+    bounds = np.concatenate((np.zeros(1, np.int64), np.cumsum((ends - starts) // 2 + _BETWEEN)))
     texts = _are_text(joined, bounds)
     counts = np.bincount(at[~texts])
     lines = [
-        b"t" + _SPECIAL.sub(lambda match: _ESCAPE[match.group()], joined[a : b - 1]) + b"\n"
+        b"t" + _SPECIAL.sub(lambda match: _ESCAPE[match.group()], joined[a : b - _BETWEEN]) + b"\n"
         for a, b in zip(bounds[:-1][texts].tolist(), bounds[1:][texts].tolist(), strict=True)
     ]
     found = scan(b"".join(lines), np.cumsum([0, *map(len, lines)], dtype=np.int64))
@@ -94,7 +96,7 @@ def _told_apart(raw: bytes, starts: Places, ends: Places, rows: Places, at: Plac
 
 
 def _are_text(joined: bytes, bounds: Places) -> Bits:
-    """Say of each stretch, its newline included, whether it is UTF-8 (RFC 3629)."""
+    """Say of each stretch, the newlines behind it included, whether it is UTF-8 (RFC 3629)."""
     if len(bounds) < 2:
         return np.zeros(0, np.bool_)
     buffer = np.frombuffer(joined, np.uint8)

@@ -81,6 +81,9 @@ PIECES = st.one_of(
 @given(st.lists(st.lists(PIECES, max_size=3).map(b"".join), min_size=1, max_size=8))
 @example([b"\xc3", b"\xa4"])
 @example([b"", b"", b"\xf0\x9f\x98"])
+@example([b"\xe0", CARD.encode() + "\u00e9".encode()])
+@example([b"\xe0", b"\xc2\x80"])
+@example([b"\xf0", b"\xc2\x80"])
 def test_every_blob_is_told_apart_as_python_does_and_none_with_card_data_is_missed(raws: list[bytes]) -> None:
     text, offsets = table(*((b"i%d" % i, blob(raw)) for i, raw in enumerate(raws)))
     seen = look(text, offsets, (1,))
