@@ -121,7 +121,8 @@ def again_erase(installation: Installation, plan_hash: str) -> None:
     try:
         run_erase(installation, plan_hash)
     except ConfigError as e:  # by the run that died after its last step
-        assert "was answered before" in str(e)
+        if "was answered before" not in str(e):
+            raise
         assert not installation.open_reading().state.open_forgets()
 
 
