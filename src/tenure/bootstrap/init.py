@@ -6,7 +6,7 @@ from importlib import resources
 from pathlib import Path
 
 from tenure.bootstrap import keyfiles
-from tenure.bootstrap.wiring import create_store
+from tenure.bootstrap.wiring import CONTROL, create_store, open_control
 from tenure.crypto.hashing import random_bytes
 from tenure.crypto.hpke import RecipientPrivate
 from tenure.crypto.signing import SigningKey
@@ -110,6 +110,9 @@ def init(folder: Path, *, clock: Clock, name: str, officer: str, sources: str = 
         marker = repository.create(_place(folder, clock), _founding(secrets, clock))
     except PreconditionFailedError as e:
         raise ConfigError(f"{folder}: {e}", hint=e.hint) from e
+    open_control(
+        state / CONTROL, clock
+    ).close()  # its tables are made here, not in the first night's snapshot
     rules = copy_starter_rules(folder / "retention_rules")
     text = TEMPLATE.format(
         name=name,

@@ -32,6 +32,9 @@ from tenure.sources.folder import FolderSource
 PROCESS_POOL_BYTES = 64 * 1024 * 1024
 """From this size of a database on, worker processes that read it are worth their start (about a second)."""
 
+CONTROL = "control.db"
+"""The control database, below the folder `state`."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Machine:
@@ -66,7 +69,7 @@ def build(config: Path, machine: Machine) -> Installation:
         clock=machine.clock,
         progress=machine.progress,
         executor=threads,
-        control=_control(place.state / "control.db", machine.clock),
+        control=open_control(place.state / CONTROL, machine.clock),
         evidence=EvidenceDirectory(place.state / "evidence", evidence_key),
         issuer=Issuer(**settings.issuer.model_dump()),
         pins=pins,
@@ -92,7 +95,12 @@ def _pins(settings: Settings) -> Pins:
     )
 
 
-def _control(path: Path, clock: Clock) -> ControlDatabase:
+def open_control(path: Path, clock: Clock) -> ControlDatabase:
+    """Open the control database, made where it is missing; runs whose process is gone are closed as interrupted.
+
+    Raises:
+        ConfigError: It cannot be used.
+    """
     try:
         database = ControlDatabase.open(f"sqlite:///{path}")
         Runs(database).close_interrupted(at=clock.now())

@@ -5,6 +5,7 @@ kept for a quantum computer opens no better than today. A wrapped 32-byte key ha
 """
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import NoReturn, Self
 
 from cryptography.exceptions import InvalidTag
@@ -109,11 +110,17 @@ def wrap(public: RecipientPublic, secret: bytes, *, context: bytes) -> bytes:
         KeyMismatchError: The public key is not one.
     """
     try:
-        mlkem = MLKEM768PublicKey.from_public_bytes(public.raw[:_MLKEM_PUBLIC])
-        x25519 = X25519PublicKey.from_public_bytes(public.raw[_MLKEM_PUBLIC:])
-        return _SUITE.encrypt(secret, MLKEM768X25519PublicKey(mlkem, x25519), info=_INFO + context)
+        return _SUITE.encrypt(secret, _native(public.raw), info=_INFO + context)
     except ValueError as e:
         raise KeyMismatchError(f"recipient {public.key_id.hex()} has no usable public key") from e
+
+
+@lru_cache(
+    maxsize=64
+)  # a page is wrapped for the same few as the one before; reading a key costs more than wrapping
+def _native(raw: bytes) -> MLKEM768X25519PublicKey:
+    mlkem = MLKEM768PublicKey.from_public_bytes(raw[:_MLKEM_PUBLIC])
+    return MLKEM768X25519PublicKey(mlkem, X25519PublicKey.from_public_bytes(raw[_MLKEM_PUBLIC:]))
 
 
 def unwrap(private: RecipientPrivate, wrapped: bytes, *, context: bytes) -> bytes:

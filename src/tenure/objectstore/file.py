@@ -28,6 +28,7 @@ from tenure.domain.errors import (
     TruncatedError,
 )
 from tenure.objectstore.base import Buffer, ObjectInfo, validate_name, validate_range
+from tenure.objectstore.bulk import write_whole
 
 _TEMPORARY = ".tmp"
 _SWEEP_AFTER = timedelta(days=1)  # longer than any put takes: a younger one may belong to a living process
@@ -166,7 +167,7 @@ class FileStore:
         fd, temporary = self._open_new()
         try:
             self._stamp(fd)  # at once, so that a sweep can tell its age
-            _write(fd, content)
+            write_whole(fd, content)
             self._stamp(fd)
             os.fsync(fd)
             info = _info(name, os.fstat(fd))
@@ -319,12 +320,6 @@ def _link_nameless(fd: int, target: Path) -> None:
     # open(2), O_TMPFILE: linkat with AT_SYMLINK_FOLLOW on the descriptor's entry in /proc. os.link calls linkat
     # only where a folder descriptor is given; an absolute path makes it meaningless.
     os.link(f"/proc/self/fd/{fd}", target, src_dir_fd=fd, follow_symlinks=True)
-
-
-def _write(fd: int, content: memoryview) -> None:
-    done = 0
-    while done < content.nbytes:
-        done += os.write(fd, content[done:])
 
 
 def _read(fd: int, name: str, offset: int, length: int | None) -> bytes:

@@ -35,4 +35,7 @@ def open_chunk(sealed: Buffer, dek: bytes, *, coding: int, plain: int, aad: byte
     Raises:
         TamperedError: Changed bytes, or another chunk's key.
     """
-    return codings.decode(coding, open_sealed(dek, sealed, aad=aad), plain)
+    if coding == codings.RAW:
+        return codings.decode(coding, open_sealed(dek, sealed, aad=aad), plain)
+    payload = codings.scratch("opened", memoryview(sealed).nbytes)
+    return codings.decode(coding, payload[: open_into(dek, sealed, payload, aad=aad)], plain)

@@ -13,6 +13,7 @@ from typing import BinaryIO
 from tenure.domain.errors import IncompleteSnapshotError
 from tenure.domain.progress import ProgressTask
 from tenure.repository import mediacompanion
+from tenure.repository.blocks import block
 from tenure.repository.chunkwriter import ChunkWriter, Stored, read_exactly
 from tenure.repository.mediacompanion import MOST_RECORDINGS, RecordingMeta
 from tenure.repository.model import ChunkRef, Cohort
@@ -167,9 +168,9 @@ def _pieces(stream: BinaryIO, size: int, chunk_bytes: int) -> Iterator[tuple[int
     """Yield (position, bytes) into a buffer this thread uses again; a file that grew is an error too."""
     buffer = getattr(_local, "buffer", None)
     if buffer is None or len(buffer) < chunk_bytes:
-        buffer = _local.buffer = bytearray(chunk_bytes)
+        buffer = _local.buffer = block(chunk_bytes)
     for position in range(0, max(size, 1), chunk_bytes):
-        piece = memoryview(buffer)[: min(chunk_bytes, size - position)]
+        piece = buffer[: min(chunk_bytes, size - position)]
         read_exactly(stream, piece, what="a recording")
         if position + chunk_bytes >= size and stream.read(1):
             raise IncompleteSnapshotError("a recording grew while it was read")

@@ -17,6 +17,7 @@ from tenure.crypto.hashing import content_hash, random_bytes
 from tenure.domain.errors import PreconditionFailedError
 from tenure.objectstore.base import ObjectStore
 from tenure.repository import names
+from tenure.repository.blocks import block
 from tenure.repository.model import Cohort
 
 MAGIC = b"TNRP\x01"
@@ -38,7 +39,7 @@ def group_of(cohort: Cohort) -> Hashable:
 class OpenPack:
     """A pack being filled. `id` is there once it was put; `moved`: the pack its content went to, and how far behind."""
 
-    buffer: bytearray
+    buffer: memoryview
     used: int = HEADER_BYTES
     pending: int = 0
     closed: bool = False
@@ -60,7 +61,7 @@ class OpenPack:
 
     def take(self, size: int) -> "Slot":
         """Reserve `size` bytes that are free."""
-        slot = Slot(self, self.used, memoryview(self.buffer)[self.used : self.used + size])
+        slot = Slot(self, self.used, self.buffer[self.used : self.used + size])
         self.used += size
         self.pending += 1
         return slot
@@ -69,7 +70,7 @@ class OpenPack:
         """Take over all that another pack holds; there is room for it, and nobody is filling the other."""
         shift = self.used - HEADER_BYTES
         end = self.used + other.used - HEADER_BYTES
-        self.buffer[self.used : end] = memoryview(other.buffer)[HEADER_BYTES : other.used]
+        self.buffer[self.used : end] = other.buffer[HEADER_BYTES : other.used]
         self.used, self.tail_bytes = end, self.tail_bytes + other.tail_bytes
         self.tail += other.tail
         other.moved, other.tail = (self, shift), []
@@ -101,7 +102,7 @@ class Packer:
         self._size = pack_bytes
         self._most = pack_bytes * buffers
         self._held = 0
-        self._free: list[bytearray] = []
+        self._free: list[memoryview] = []
         self._changed = threading.Condition(threading.Lock())
         self._open: dict[Hashable, OpenPack] = {}  # the one used last stands last
         self._begin_with: dict[Hashable, int] = {}
@@ -120,7 +121,7 @@ class Packer:
         """
         with self._changed:
             if size + HEADER_BYTES > self._size:
-                alone = OpenPack(bytearray(size + HEADER_BYTES), closed=True)
+                alone = OpenPack(block(size + HEADER_BYTES), closed=True)
                 self._held += len(alone.buffer)
                 return alone.take(size)
             return self._with_room(size, group).take(size)
@@ -203,12 +204,12 @@ class Packer:
         if old is None:
             self._open[group] = OpenPack(buffer)
         else:
-            buffer[: old.used] = memoryview(old.buffer)[: old.used]
+            buffer[: old.used] = old.buffer[: old.used]
             self._give_back(old)
             old.buffer = buffer
         self._begin_with[group] = len(buffer)
 
-    def _buffer(self, size: int) -> bytearray | None:
+    def _buffer(self, size: int) -> memoryview | None:
         """Return a buffer; None where there was none, so that something was set going or waited for."""
         if size == self._size and self._free:
             return self._free.pop()
@@ -216,7 +217,7 @@ class Packer:
             self._held -= len(self._free.pop())
         if self._held + size <= self._most:
             self._held += size
-            return bytearray(size)
+            return block(size)
         if self._flying:
             self._changed.wait()
         else:
@@ -251,7 +252,7 @@ class Packer:
                 self._shared = pack
                 return
             self._held += 0 if self._free else self._size
-            self._shared = OpenPack(self._free.pop() if self._free else bytearray(self._size))
+            self._shared = OpenPack(self._free.pop() if self._free else block(self._size))
         self._shared.take_in(pack)
         self._give_back(pack)
 
@@ -260,7 +261,7 @@ class Packer:
             self._free.append(pack.buffer)
         else:
             self._held -= len(pack.buffer)
-        pack.buffer = bytearray()
+        pack.buffer = block(0)
 
     def _close(self, group: Hashable) -> None:
         self._ship_when_filled(self._open.pop(group))
@@ -287,7 +288,7 @@ class Packer:
                 placed(pack, pack.used)
                 pack.used += len(sealed)
             pack.buffer[:HEADER_BYTES] = MAGIC + random_bytes(HEADER_BYTES - len(MAGIC))
-            with memoryview(pack.buffer)[: pack.used] as view:
+            with pack.buffer[: pack.used] as view:
                 pack.id = content_hash(view)
                 # Taken means that the same bytes are there: a put that worked and was answered with an error.
                 with suppress(PreconditionFailedError):

@@ -5,7 +5,7 @@ the commit. Whatever happens before it leaves objects that the ledger does not n
 """
 
 from collections.abc import Callable, Mapping
-from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from concurrent.futures import Executor, Future, ThreadPoolExecutor, wait
 from contextlib import suppress
 from dataclasses import dataclass, field
 from threading import Lock
@@ -231,7 +231,7 @@ class Session:
 
     def _commit(self, outcome: Outcome) -> int:
         parts = self._parts
-        refs = [self._put_page(page) for page in self.chunks.end()]
+        refs = self._put_pages(self.chunks.end())
         manifest = self._manifest(outcome)
         raw = seal_manifest(manifest, keys=parts.keys, repository=parts.repository, key=parts.key)
         name = names.manifest(self.number, self.begin.session)
@@ -279,6 +279,12 @@ class Session:
             " committed",
             hint="run the snapshot again; raise `session_hours` if it always takes this long",
         )
+
+    def _put_pages(self, plain: list[PagePlain]) -> list[PageRef]:
+        """Put pages, some at a time; none is on its way any more when this returns or raises."""
+        puts = [self._parts.executor.submit(self._put_page, page) for page in plain]
+        wait(puts)
+        return [put.result() for put in puts]
 
     def _put_page(self, plain: PagePlain) -> PageRef:
         parts = self._parts

@@ -109,15 +109,15 @@ def test_only_the_owner_may_use_what_is_stored(store: FileStore, root: Path) -> 
 
 
 @pytest.mark.parametrize("code", [errno.ENOSPC, errno.EDQUOT])
-@pytest.mark.parametrize("fails", [("write", 0), ("write", 1), ("fsync", 0)])
+@pytest.mark.parametrize("fails", [("pwrite", 0), ("pwrite", 1), ("fsync", 0)])
 def test_a_full_disk_says_which_store_and_leaves_nothing(
     store: FileStore, root: Path, monkeypatch: pytest.MonkeyPatch, code: int, fails: tuple[str, int]
 ) -> None:
     store.put("data/0", b"x")
     call, calls_before = fails
-    if call == "write":
-        real = os.write
-        monkeypatch.setattr(os, "write", lambda fd, content: real(fd, content[:3]))  # as a disk that fills up
+    if call == "pwrite":
+        real = os.pwrite
+        monkeypatch.setattr(os, "pwrite", lambda fd, content, at: real(fd, content[:3], at))  # as a disk that fills up
     failing(monkeypatch, call, code, calls_before=calls_before)
     with pytest.raises(
         ObjectStoreError, match=f"data/1 cannot be written: the store at {root} is full"
@@ -132,8 +132,8 @@ def test_a_full_disk_says_which_store_and_leaves_nothing(
 
 
 def test_short_writes_are_continued(store: FileStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    real = os.write
-    monkeypatch.setattr(os, "write", lambda fd, content: real(fd, content[:3]))
+    real = os.pwrite
+    monkeypatch.setattr(os, "pwrite", lambda fd, content, at: real(fd, content[:3], at))
     store.put("a", b"1234567890")
     assert store.get("a") == b"1234567890"
 
