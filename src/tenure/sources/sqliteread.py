@@ -8,7 +8,6 @@ handed out in order, a few at a time, and come back in order. A range ends early
 left of it is read next. Text that is not valid UTF-8 makes its batch be read again as bytes.
 """
 
-import gc
 import sqlite3
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -32,6 +31,7 @@ from tenure.sources.rowtext import (
 )
 from tenure.sources.sqlitecells import batch_of_rows
 from tenure.sources.sqlitedirect import Direct, leaves_of, read_pages
+from tenure.sources.sqlitefetch import no_collection, rows_of
 from tenure.sources.sqlitelines import LineWriter, Shape, join, shape_of, writable
 from tenure.sources.sqlitepages import Leaves, Rows
 from tenure.sources.sqlitequery import parameter
@@ -41,6 +41,8 @@ _BATCH_BYTES = 2 << 20  # of row text: large enough to be columnar, small enough
 _RANGE_BYTES = 8 << 20
 _FIRST_ROWS = 1024  # of a table whose rows nobody has measured yet
 _MOST_ROWS = 32_768
+_FEW_ROWS = 256  # from which on lines that SQLite writes are the faster way: its expressions copy long cells many times
+_MOST_BYTES = 16 << 20  # of the lines that SQLite writes in one statement
 IN_FLIGHT = 6
 UTF8 = "UTF-8"
 
@@ -112,11 +114,12 @@ class RangeJob:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RangeRows:
-    """What a range gave; `rest`: the last key read where bytes ran out before the range did."""
+    """What a range gave; `rest`: the last key read where bytes ran out before the range did, `rows`: to read then."""
 
     batches: tuple[RowBatch, ...]
     shape: Shape
     rest: bytes | None = None
+    rows: int = 0
 
 
 def _bound(key: tuple[str, ...], sign: str, at: bytes, encoding: str) -> tuple[str, tuple[Any, ...]]:
@@ -135,24 +138,13 @@ def ranged(
     return f"{select}{where} ORDER BY {', '.join(names)}", tuple(v for _, values in bounds for v in values)
 
 
-@contextmanager
-def _no_collection() -> Iterator[None]:
-    """Keep the cycle collector from walking millions of row tuples, which hold no cycles."""
-    was = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was:
-            gc.enable()
-
-
 class _RangeReader:
     """Reads one range batch by batch, by SQLite's own lines where the shape allows."""
 
     def __init__(self, connection: sqlite3.Connection, job: RangeJob) -> None:
         self._connection, self._job = connection, job
         self._after = job.after
+        self._more = True
         self.shape: Shape = ()
         self._writer: LineWriter | None = None
         self._learn(job.shape)
@@ -171,32 +163,42 @@ class _RangeReader:
                 return RangeRows(batches=tuple(batches), shape=self.shape)
             self._after = _last_key(batch, len(job.key))
             size += len(batch.text)
-            full = len(batch) >= rows
             rows = min(rows, max(1, _BATCH_BYTES * len(batch) // (len(batch.text) + 1)))
             batch = replace(batch, facts=facts_by_plan(job.plan, batch))
             batches.append(batch if job.refine is None else job.refine(batch))
-            if not full or size >= _RANGE_BYTES:
-                return RangeRows(batches=tuple(batches), shape=self.shape, rest=self._after if full else None)
+            if not self._more or size >= _RANGE_BYTES:
+                rest = self._after if self._more else None
+                return RangeRows(batches=tuple(batches), shape=self.shape, rest=rest, rows=rows)
 
     def _next(self, rows: int) -> RowBatch | None:
-        batch = None if self._writer is None else self._written(self._writer, rows)
-        return batch or fetch_tolerant(lambda: self._fetched(rows), self._connection)
+        """Return the next rows, at most so many, and remember whether there may be more."""
+        writes = self._writer if rows >= _FEW_ROWS else None
+        batch = None if writes is None else self._written(writes, rows)
+        if batch is not None:
+            self._more = len(batch) >= rows
+            return batch
+        read: RowBatch | None = fetch_tolerant(lambda: self._fetched(rows), self._connection)
+        return read
 
     def _written(self, writer: LineWriter, rows: int) -> RowBatch | None:
         job = self._job
         sql, values = job.ranged(writer.sql(job.cells, job.origin), self._after, job.until)
+        before = self._connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, _MOST_BYTES)
         try:
             count, text = self._connection.execute(f"{sql} LIMIT {rows:d})", values).fetchone()
-        except sqlite3.DataError:  # together they are longer than any value may be
+        except sqlite3.DataError:  # together, or alone, they are longer than is to be in memory at once
             return None
+        finally:
+            self._connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, before)
         return writer.batch(count, text) if count and text else None
 
     def _fetched(self, rows: int) -> RowBatch | None:
         job = self._job
         select = f"SELECT {', '.join(reads(job.cells, job.encoding))} {job.origin}"
         sql, values = job.ranged(select, self._after, job.until)
-        with _no_collection():
-            found = self._connection.execute(f"{sql} LIMIT {rows:d}", values).fetchall()
+        with no_collection():
+            found, stopped = rows_of(self._connection.execute(f"{sql} LIMIT {rows:d}", values), _BATCH_BYTES)
+            self._more = stopped or len(found) >= rows
             if not found:
                 return None
             cells = columns(job.cells, found, job.encoding)
@@ -242,7 +244,7 @@ def _linked(job: RangeJob, cells: Sequence[str]) -> list[Any]:
     if not cells:
         return []
     sql, values = job.ranged(f"SELECT {', '.join(cells)} {job.origin}", job.after, job.until)
-    with closing(connect(job.path, options="mode=ro&immutable=1")) as connection, _no_collection():
+    with closing(connect(job.path, options="mode=ro&immutable=1")) as connection, no_collection():
         found = fetch_tolerant(lambda: connection.execute(sql, values).fetchall(), connection)
     return [encode_column(column) for column in zip(*found, strict=True)]
 
@@ -330,7 +332,7 @@ class TableReader:
         found = self._measured(first)
         yield from found.batches
         while found.rest is not None:
-            found = read(replace(job, after=found.rest, shape=found.shape))
+            found = read(replace(job, after=found.rest, shape=found.shape, rows=found.rows))
             yield from found.batches
 
     def read(self, readers: Readers) -> Iterator[RowBatch]:

@@ -117,7 +117,9 @@ def test_a_full_disk_says_which_store_and_leaves_nothing(
     call, calls_before = fails
     if call == "pwrite":
         real = os.pwrite
-        monkeypatch.setattr(os, "pwrite", lambda fd, content, at: real(fd, content[:3], at))  # as a disk that fills up
+        monkeypatch.setattr(
+            os, "pwrite", lambda fd, content, at: real(fd, content[:3], at)
+        )  # as a disk that fills up
     failing(monkeypatch, call, code, calls_before=calls_before)
     with pytest.raises(
         ObjectStoreError, match=f"data/1 cannot be written: the store at {root} is full"

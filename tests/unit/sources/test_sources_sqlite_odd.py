@@ -146,3 +146,31 @@ def test_keys_that_are_no_sound_text_lose_no_row_where_a_table_is_read_in_parts(
         database.commit()
     to, _ = restored(path)
     assert compare_sqlite(path, to) == []
+
+
+@pytest.mark.parametrize("key", ["id INTEGER PRIMARY KEY", "id TEXT PRIMARY KEY"])
+@pytest.mark.parametrize("value", ["randomblob(300000)", "replace(hex(zeroblob(100000)), '00', 'é\\')"])
+def test_long_cells_that_follow_short_ones_are_read_a_few_at_a_time(
+    tmp_path: Path, key: str, value: str
+) -> None:
+    path = made(
+        tmp_path / "crm.db",
+        f"CREATE TABLE t ({key}, a);"
+        "WITH RECURSIVE n(i) AS (SELECT 10000 UNION ALL SELECT i + 1 FROM n WHERE i < 13000)"
+        " INSERT INTO t SELECT i, 'short' FROM n;"
+        "WITH RECURSIVE n(i) AS (SELECT 20000 UNION ALL SELECT i + 1 FROM n WHERE i < 20199)"
+        f" INSERT INTO t SELECT i, {value} FROM n;",
+    )
+    source = Source(name="crm", kind=SourceKind.SQLITE, path=str(path))
+    view = SqliteSource(source, scratch=tmp_path / "scratch", clock=FixedClock()).begin()
+    try:
+        batches = [(len(batch), len(batch.text)) for batch in view.rows("t")]
+    finally:
+        view.close()
+
+    assert sum(rows for rows, _ in batches) == 3201
+    assert max(size for _, size in batches) < 40_000_000
+    to, _ = restored(path)
+    assert read(to, "SELECT id, typeof(a), hex(a) FROM t ORDER BY id") == read(
+        path, "SELECT id, typeof(a), hex(a) FROM t ORDER BY id"
+    )
