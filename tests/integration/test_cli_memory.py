@@ -1,8 +1,8 @@
 """Snapshots and restores of more data than they may have memory: 512 MB is the promise, whatever the size."""
 
-import os
 import random
 import sqlite3
+import subprocess
 import sys
 from pathlib import Path
 
@@ -19,15 +19,21 @@ SOURCES: dict[str, dict[str, object]] = {
 }
 
 
+MEASURE = """
+import os, sys
+pid = os.posix_spawn(sys.executable, [sys.executable, *sys.argv[1:]], os.environ)
+_, status, usage = os.wait4(pid, 0)
+print(usage.ru_maxrss * 1024)
+sys.exit(os.waitstatus_to_exitcode(status))
+"""
+"""A small process between: to Linux, a process has had the memory of the one that started it, which here is pytest."""
+
+
 def peak(*arguments: str, folder: Path) -> int:
-    """Run a command and return the most memory that it, or a process it started, had at once, in bytes."""
-    program = [sys.executable, "-c", "from tenure.cli.main import run; run()", *arguments, "--quiet"]
-    pid = os.posix_spawn(
-        "/bin/sh", ["sh", "-c", 'cd "$0" && exec "$@"', str(folder), *program], dict(os.environ)
-    )
-    _, status, usage = os.wait4(pid, 0)
-    assert os.waitstatus_to_exitcode(status) == 0
-    return usage.ru_maxrss * 1024
+    """Run a command and return the most memory that it had at once, in bytes."""
+    program = [sys.executable, "-c", MEASURE, "-c", "from tenure.cli.main import run; run()"]
+    done = subprocess.run([*program, *arguments, "--quiet"], cwd=folder, stdout=subprocess.PIPE, check=True)
+    return int(done.stdout)
 
 
 def recordings(path: Path, size: int) -> None:

@@ -2,10 +2,9 @@
 
 import os
 from collections.abc import Callable, Mapping
-from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import timedelta
-from multiprocessing import get_context
 from pathlib import Path
 
 from tenure.bootstrap import keyfiles
@@ -231,6 +230,10 @@ def _workers(source: Source, machine: Machine) -> Executor | None:
     path = Path(source.path)
     if machine.cpus < 2 or not path.is_file() or path.stat().st_size < PROCESS_POOL_BYTES:
         return None
+    # Imported here: a tenth of what a command takes to start, and few have a use for it.
+    from concurrent.futures import ProcessPoolExecutor  # noqa: PLC0415
+    from multiprocessing import get_context  # noqa: PLC0415
+
     # "forkserver": a fork of this process would copy its threads' locks in whatever state they are.
     return ProcessPoolExecutor(max_workers=machine.cpus, mp_context=get_context("forkserver"))
 

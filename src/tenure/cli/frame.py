@@ -9,35 +9,22 @@ import traceback
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
-from typing import Any, NoReturn, ParamSpec, TextIO, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn, ParamSpec, TextIO, TypeVar
 
 import click
-from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    DownloadColumn,
-    MofNCompleteColumn,
-    SpinnerColumn,
-    Task,
-    TaskID,
-    TextColumn,
-    TimeElapsedColumn,
-    TransferSpeedColumn,
-)
-from rich.progress import (
-    Progress as Bars,
-)
-from rich.table import Table
-from rich.text import Text
 
 from tenure.bootstrap.clock import SystemClock
 from tenure.bootstrap.settings import FILE_NAME
 from tenure.bootstrap.wiring import Machine, build
 from tenure.domain.clock import Clock
 from tenure.domain.errors import KeyUnavailableError, TenureError
-from tenure.domain.progress import Progress, ProgressTask, SilentProgress
+from tenure.domain.progress import Progress, SilentProgress
 from tenure.operations.installation import Installation
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -49,70 +36,14 @@ LOG_WIDTH = 200
 """Columns where nobody's terminal sets them: names of objects stay whole, to be copied out of a log."""
 
 
-class _Speed(TransferSpeedColumn):
-    """Bytes a second; nothing, rather than a question mark, where a bar was over at once."""
+def _console(stream: TextIO) -> "Console":
+    """Return what prints to a stream, as wide as its terminal; wide enough for whole names where a log or pipe reads."""
+    from rich.console import Console  # noqa: PLC0415 - a quiet command prints nothing, and starts sooner without
 
-    def render(self, task: Task) -> Text:
-        """Return the speed in words."""
-        return super().render(task) if task.finished_speed or task.speed else Text("")
-
-
-class BarTask:
-    """One bar, drawn in bytes or in counts."""
-
-    def __init__(self, bars: Bars, task: TaskID) -> None:
-        self._bars = bars
-        self._task = task
-
-    def advance(self, amount: int) -> None:
-        """Move the bar."""
-        self._bars.advance(self._task, amount)
-
-    def end(self) -> None:
-        """Fill the bar and stop its clock."""
-        task = self._bars.tasks[self._bars.task_ids.index(self._task)]
-        self._bars.update(self._task, total=max(task.completed, 1), completed=max(task.completed, 1))
-        self._bars.stop_task(self._task)
+    return Console(stderr=stream is sys.stderr, highlight=False, width=None if stream.isatty() else LOG_WIDTH)
 
 
-class BarProgress:
-    """Draws progress bars on stderr while a command runs."""
-
-    def __init__(self, console: Console) -> None:
-        columns = (
-            SpinnerColumn(finished_text="✓"),
-            TextColumn("{task.description}"),
-            BarColumn(bar_width=24),
-        )
-        self._bytes = Bars(*columns, DownloadColumn(), _Speed(), TimeElapsedColumn(), console=console)
-        self._counts = Bars(*columns, MofNCompleteColumn(), TimeElapsedColumn(), console=console)
-        self._console = console
-        self._live: Bars | None = None
-
-    def begin(self, title: str, *, total: int | None, unit: str) -> ProgressTask:
-        """Open a bar."""
-        bars = self._bytes if unit == "bytes" else self._counts
-        if self._live is not bars:
-            self.close()
-            bars.start()
-            self._live = bars
-        return BarTask(bars, bars.add_task(title, total=total))
-
-    def close(self) -> None:
-        """Leave the bars as they are and give the terminal back."""
-        if self._live is not None:
-            self._live.stop()
-            for task in self._live.task_ids:
-                self._live.remove_task(task)
-            self._live = None
-
-
-def _width(stream: TextIO) -> int | None:
-    """Return the width to print to: a terminal's own, and enough for whole names where a log or a pipe reads."""
-    return None if stream.isatty() else LOG_WIDTH
-
-
-@dataclass(slots=True)
+@dataclass
 class Frame:
     """One command's surroundings."""
 
@@ -121,10 +52,16 @@ class Frame:
     quiet: bool
     verbose: bool
     clock: Clock = field(default_factory=SystemClock)
-    out: Console = field(default_factory=lambda: Console(highlight=False, width=_width(sys.stdout)))
-    err: Console = field(
-        default_factory=lambda: Console(stderr=True, highlight=False, width=_width(sys.stderr))
-    )
+
+    @cached_property
+    def out(self) -> "Console":
+        """Standard output."""
+        return _console(sys.stdout)
+
+    @cached_property
+    def err(self) -> "Console":
+        """Standard error."""
+        return _console(sys.stderr)
 
     @contextmanager
     def progress(self) -> Iterator[Progress]:
@@ -132,6 +69,8 @@ class Frame:
         if self.quiet or not self.err.is_terminal:
             yield SilentProgress()
             return
+        from tenure.cli.bars import BarProgress  # noqa: PLC0415 - see `_console`
+
         bars = BarProgress(self.err)
         try:
             yield bars
@@ -165,6 +104,8 @@ class Frame:
         """Print a table for a person; `numbers`: columns that are aligned right."""
         if self.as_json or self.quiet:
             return
+        from rich.table import Table  # noqa: PLC0415 - see `_console`
+
         table = Table(
             title=title or None, title_justify="left", box=None, pad_edge=False, header_style="bold"
         )

@@ -2,16 +2,19 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tenure.cards.quarantine import Waiting
 from tenure.repository.model import QUARANTINE_PREFIX, Cohort
 from tenure.rules.classes import OPEN, classify
 from tenure.rules.facts import Facts
 from tenure.rules.ruleset import RuleSet
 from tenure.sources.base import RecordingBatch, RowBatch
+
+if TYPE_CHECKING:
+    from tenure.cards.quarantine import Waiting
 
 
 def cohorts_of(
@@ -30,7 +33,7 @@ def cohorts_of(
 
 
 def in_quarantine(
-    codes: NDArray[np.int32], cohorts: Sequence[Cohort], waiting: Sequence[Waiting]
+    codes: NDArray[np.int32], cohorts: Sequence[Cohort], waiting: Sequence["Waiting"]
 ) -> tuple[NDArray[np.int32], list[Cohort]]:
     """Return the same, but that each row that waits for an answer is of its class's quarantine cohort of a day."""
     codes, numbers = codes.copy(), {cohort: number for number, cohort in enumerate(cohorts)}

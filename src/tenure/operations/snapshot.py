@@ -27,7 +27,6 @@ from tenure.domain.errors import (
     OvertakenError,
     TenureError,
 )
-from tenure.operations.answers import answers_of
 from tenure.operations.cohorts import cohorts_of, in_quarantine
 from tenure.operations.inforce import rules_in_force
 from tenure.operations.installation import Installation
@@ -249,7 +248,9 @@ class _Run:
 
     @cached_property
     def _redactor(self) -> "Redactor":
-        from tenure.operations.redaction import Redactor  # noqa: PLC0415 - recordings need no detector of text
+        # Imported here: recordings need no detector of text.
+        from tenure.operations.answers import answers_of  # noqa: PLC0415
+        from tenure.operations.redaction import Redactor  # noqa: PLC0415
 
         at = self._repository.place.objects.now()
         key = self._repository.keys_of(self._repository.rights.writers[self._name].secrets.writer).finding
