@@ -22,8 +22,9 @@ from tenure.domain.errors import PreconditionFailedError
 from tenure.domain.progress import SilentProgress
 from tenure.repository import rotation
 from tenure.repository.forgetting import Forgetting, Order
+from tenure.repository.keeping import KeepPolicy, plan_prune
 from tenure.repository.model import Cohort
-from tenure.repository.pruning import KeepPolicy, Pruner, plan_prune
+from tenure.repository.pruning import Pruner
 from tenure.repository.scopes import Scope
 
 MONTHS = ("2025-01", "2025-02", "2025-03")

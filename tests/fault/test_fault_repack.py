@@ -17,7 +17,8 @@ from support.ruins import (
 )
 from tenure.domain.progress import SilentProgress
 from tenure.repository.forgetting import Forgetting, Order
-from tenure.repository.pruning import KeepPolicy, Pruner, plan_prune
+from tenure.repository.keeping import KeepPolicy, plan_prune
+from tenure.repository.pruning import Pruner
 from tenure.repository.repacking import Repacker
 from tenure.repository.scopes import Scope
 

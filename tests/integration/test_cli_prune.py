@@ -8,8 +8,8 @@ import pytest
 from support.cli import Site, fingerprint, site
 
 NEWEST_ONLY = (
-    "last: 3, daily: 7, weekly: 5, monthly: 12, yearly: 3",
-    "last: 1, daily: 0, weekly: 0, monthly: 0, yearly: 0",
+    "last: 3, daily: 7, weekly: 5, monthly: 12, yearly: 3, verified: 1",
+    "last: 1, daily: 0, weekly: 0, monthly: 0, yearly: 0, verified: 0",
 )
 
 
@@ -64,3 +64,30 @@ def test_a_plan_repacks_nothing(centre: Site) -> None:
     centre.run("prune", "--plan").worked()
     assert {p.name for p in centre.objects("repository", "data")} == before
     assert "leave one of the two out" in centre.run("prune", "--plan", "--no-repack").err
+
+
+def test_a_prune_of_too_many_snapshots_stops_until_its_number_is_confirmed(centre: Site) -> None:
+    centre.configure(("verified: 0", "verified: 0, brake_percent: 10, brake_least: 0"))
+    there = centre.numbers("calls")
+    done = centre.run("prune").refused(
+        62, "of the 2 snapshots of calls would go at once", "tenure prune --drop 1"
+    )
+    assert "Dropped" not in done.out
+    centre.run("prune", "--drop", "2").refused(62, "not the 2 that were confirmed")
+    assert centre.numbers("calls") == there
+    centre.run("prune", "--drop", "1").worked()
+    assert centre.numbers("calls") == there[1:]
+
+
+def test_a_prune_leaves_what_was_read_back_beside_what_was_not(centre: Site) -> None:
+    centre.configure(("verified: 0", "verified: 1"))
+    first, newest = centre.numbers("calls")
+    plan = centre.run("prune", "--plan", "--json").worked().document
+    assert plan["drop"] == {}
+    assert "run `tenure verify`" in plan["keep"][str(first)]
+    centre.run("verify", "--read-data", "100%").worked()
+    assert centre.run("prune", "--plan", "--json").worked().document["drop"] == {
+        str(first): "no period keeps it"
+    }
+    centre.run("prune").worked()
+    assert centre.numbers("calls") == [newest]

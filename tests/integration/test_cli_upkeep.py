@@ -19,6 +19,26 @@ def test_a_sound_repository_verifies(centre: Site) -> None:
     assert centre.run("verify", "--read-data", "100%", "--json").worked().document["chunks_unsealed"] > 0
 
 
+def test_small_shares_come_round_to_every_snapshot(centre: Site) -> None:
+    every = {*centre.numbers("crm"), *centre.numbers("calls")}
+    assert not any(s["verified"] for s in centre.run("snapshots", "--json").worked().document["snapshots"])
+    for _ in range(40):
+        found = centre.run("verify", "--read-data", "10%", "--json").worked().document
+        if set(found["verified_snapshots"]) == every:
+            break
+    assert set(found["verified_snapshots"]) == every
+    assert all(s["verified"] for s in centre.run("snapshots", "--json").worked().document["snapshots"])
+    assert " yes" in centre.run("snapshots").worked().out
+
+
+def test_a_time_to_read_in_is_understood_or_refused(centre: Site) -> None:
+    done = centre.run("verify", "--for", "5m", "--json").worked().document
+    assert set(done["verified_snapshots"]) == {*centre.numbers("crm"), *centre.numbers("calls")}
+    for words in ("soon", "5", "-1m", "0s", "m"):
+        centre.run("verify", "--for", words).refused(10, "30m")
+    assert "need keys" in centre.run("verify", "--for", "5m", "--without-keys").err
+
+
 def test_damage_is_listed_with_its_snapshots(centre: Site) -> None:
     for pack in centre.objects("repository", "data"):
         pack.write_bytes(pack.read_bytes()[:-10])
@@ -63,8 +83,8 @@ def test_old_snapshots_are_pruned_by_policy(centre: Site) -> None:
     centre.run("snapshot", "crm").worked()
     centre.configure(
         (
-            "last: 3, daily: 7, weekly: 5, monthly: 12, yearly: 3",
-            "last: 1, daily: 0, weekly: 0, monthly: 0, yearly: 0",
+            "last: 3, daily: 7, weekly: 5, monthly: 12, yearly: 3, verified: 1",
+            "last: 1, daily: 0, weekly: 0, monthly: 0, yearly: 0, verified: 0",
         )
     )
     old, new = centre.numbers("crm")

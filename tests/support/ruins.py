@@ -11,6 +11,7 @@ from tenure.objectstore.base import ObjectStore
 from tenure.objectstore.memory import MemoryStore
 from tenure.repository import names, verify
 from tenure.repository.pruning import Freed, Pruner
+from tenure.repository.readback import Reading
 from tenure.repository.repository import Repository
 
 Model = dict[int, tuple[dict[int, tuple[str, str]], dict[str, bytes]]]
@@ -99,7 +100,7 @@ def assert_sound(repo: Repository, house: House) -> None:
     assert house.objects is not None
     place = house.place()
     plain = verify.without_keys(place.objects, place.key_stores, house.purge.public(), SilentProgress())
-    full = verify.with_keys(repo, share=1, progress=SilentProgress())
+    full = verify.with_keys(repo, reading=Reading(share=1), progress=SilentProgress())
     assert [*plain.damage, *full.damage] == []
 
 

@@ -44,7 +44,7 @@ keys: keys                    # epoch-1.key reads, purge.key deletes, writer-*.k
 state: state                  # control database, evidence, caches
 rules: retention_rules        # what the compliance officer edits
 
-keep: {{last: 3, daily: 7, weekly: 5, monthly: 12, yearly: 3}}   # snapshots that stay
+keep: {{last: 3, daily: 7, weekly: 5, monthly: 12, yearly: 3, verified: 1}}   # snapshots that stay
 
 # What is backed up. A database needs no more than kind and path; data sets tell rules what its columns mean.
 sources:{sources}

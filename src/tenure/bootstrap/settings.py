@@ -67,6 +67,25 @@ class DataSetSettings(_Strict):
     links: list[LinkSettings] = []
 
 
+class PeriodSettings(_Strict):
+    """How many snapshots of a source stay; `verified`: at least so many that were read back whole."""
+
+    last: int = Field(default=3, ge=1)
+    hourly: int = Field(default=0, ge=0)
+    daily: int = Field(default=7, ge=0)
+    weekly: int = Field(default=5, ge=0)
+    monthly: int = Field(default=12, ge=0)
+    yearly: int = Field(default=3, ge=0)
+    verified: int = Field(default=1, ge=0)
+
+
+class KeepSettings(PeriodSettings):
+    """Rotation of snapshots; a prune that takes more than both brakes let has to be confirmed."""
+
+    brake_percent: float = Field(default=50, gt=0, le=100)
+    brake_least: int = Field(default=10, ge=0)
+
+
 class SourceSettings(_Strict):
     """A source; `path` relative to the configuration file."""
 
@@ -75,6 +94,7 @@ class SourceSettings(_Strict):
     time_zone: str = "UTC"
     data_sets: dict[str, DataSetSettings] = {}
     also_held_in: list[str] = []
+    keep: PeriodSettings | None = None  # in place of the installation's
 
     @field_validator("time_zone")
     @classmethod
@@ -92,16 +112,6 @@ class ObjectiveSettings(_Strict):
 
     restore_minutes: float | None = Field(default=None, gt=0)
     age_hours: float | None = Field(default=None, gt=0)
-
-
-class KeepSettings(_Strict):
-    """Rotation of snapshots."""
-
-    last: int = Field(default=3, ge=1)
-    daily: int = Field(default=7, ge=0)
-    weekly: int = Field(default=5, ge=0)
-    monthly: int = Field(default=12, ge=0)
-    yearly: int = Field(default=3, ge=0)
 
 
 class IssuerSettings(_Strict):

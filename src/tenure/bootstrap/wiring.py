@@ -23,8 +23,8 @@ from tenure.objectstore.file import FileStore
 from tenure.operations.installation import Installation, Objectives, Place, SourceAdapter
 from tenure.repository import repository
 from tenure.repository.headfile import HeadFile
+from tenure.repository.keeping import Keeping, KeepPolicy, PruneBrake
 from tenure.repository.keystores import KeyStores, NamedStore
-from tenure.repository.pruning import KeepPolicy
 from tenure.repository.repository import Pins, Repository, Rights, Writer
 from tenure.sources.folder import FolderSource
 
@@ -80,9 +80,18 @@ def build(config: Path, machine: Machine) -> Installation:
         officer=settings.officer,
         session=timedelta(hours=settings.session_hours),
         objectives=_objectives(settings),
-        keep=KeepPolicy(**settings.keep.model_dump()),
+        keep=_keeping(settings),
         own=_own(settings, root, place),
         settings_text=settings.model_dump_json(exclude={"repository": {"key_stores"}}).encode(),
+    )
+
+
+def _keeping(settings: Settings) -> Keeping:
+    keep = settings.keep
+    return Keeping(
+        policy=KeepPolicy(**keep.model_dump(exclude={"brake_percent", "brake_least"})),
+        sources={n: KeepPolicy(**s.keep.model_dump()) for n, s in settings.sources.items() if s.keep},
+        brake=PruneBrake(percent=keep.brake_percent, least=keep.brake_least),
     )
 
 

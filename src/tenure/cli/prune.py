@@ -4,7 +4,8 @@ import click
 
 from tenure.cli.frame import INCOMPLETE, Frame, common, number, size
 from tenure.operations import pruning
-from tenure.repository.pruning import Freed, PrunePlan
+from tenure.repository.keeping import PrunePlan
+from tenure.repository.pruning import Freed
 
 
 @click.command()
@@ -12,17 +13,24 @@ from tenure.repository.pruning import Freed, PrunePlan
 @click.option(
     "--no-repack", is_flag=True, help="Leave packs as they are that are more than a third dead; copy nothing."
 )
+@click.option(
+    "--drop",
+    type=click.IntRange(min=0),
+    default=None,
+    metavar="N",
+    help="Confirm that N snapshots are to go, where that is more than the brake lets.",
+)
 @common
-def prune(frame: Frame, only_plan: bool, no_repack: bool) -> int:  # noqa: FBT001 - flags of the command line
+def prune(frame: Frame, only_plan: bool, no_repack: bool, drop: int | None) -> int:  # noqa: FBT001 - flags
     """Drop snapshots that the keep policy lets go, and free space."""
-    if only_plan and no_repack:
+    if only_plan and (no_repack or drop is not None):
         raise click.UsageError("--plan changes nothing; leave one of the two out")
     with frame.installation() as installation:
         if only_plan:
             plan, _ = pruning.planned(installation)
             freed = None
         else:
-            done = pruning.pruned(installation, repack=not no_repack)
+            done = pruning.pruned(installation, repack=not no_repack, confirmed=drop)
             plan, freed = done.plan, done.freed
     _tell_plan(frame, plan)
     document: dict[str, object] = {"drop": dict(plan.drop), "keep": dict(plan.keep)}

@@ -11,6 +11,7 @@ import click
 from tenure.bootstrap.recovering import Remains, recovered
 from tenure.cli.frame import INCOMPLETE, Frame, common, number, size
 from tenure.domain.errors import ConfigError, IntegrityError, KeyMismatchError
+from tenure.operations import proven
 from tenure.operations import restore as restoring
 from tenure.operations import snapshot as taking
 from tenure.operations.restore import Part, Restored
@@ -151,15 +152,12 @@ def snapshots(
 ) -> int:
     """List snapshots, of SOURCE or of all."""
     remains = _told(recovery_key, repository, key_stores)
-    state, sources, cards = _listed(frame) if remains is None else _recovered_state(frame, remains)
+    state, sources, cards, verified = _listed(frame) if remains is None else _recovered_state(frame, remains)
     if source is not None and source not in sources and not state.snapshots_of(source):
         raise taking.unknown_source(source, sources)
     found = state.snapshots_of(source)
-    rows = [
-        [str(s.number), s.entry.source, _when(s.entry.taken_at), number(s.entry.rows), size(s.entry.plain)]
-        for s in found
-    ]
-    frame.table("", ["snapshot", "source", "taken", "records", "size"], rows, numbers=(0, 3, 4))
+    rows = [_row(s, verified) for s in found]
+    frame.table("", ["snapshot", "source", "taken", "records", "size", "verified"], rows, numbers=(0, 3, 4))
     if not found:
         frame.say("There is no snapshot yet. Run [bold]tenure snapshot[/].")
     frame.document(
@@ -171,6 +169,7 @@ def snapshots(
                     "taken_at": datetime.fromtimestamp(s.entry.taken_at, UTC).isoformat(),
                     "records": s.entry.rows,
                     "bytes": s.entry.plain,
+                    "verified": s.number in verified,
                     **cards[s.number],
                 }
                 for s in found
@@ -182,20 +181,27 @@ def snapshots(
     return 0
 
 
-_Listed = tuple[State, set[str], dict[int, dict[str, object]]]
+_Listed = tuple[State, set[str], dict[int, dict[str, object]], frozenset[int]]
+
+
+def _row(s: SnapshotState, verified: frozenset[int]) -> list[str]:
+    entry, mark = s.entry, "yes" if s.number in verified else ""
+    return [str(s.number), entry.source, _when(entry.taken_at), number(entry.rows), size(entry.plain), mark]
 
 
 def _listed(frame: Frame) -> _Listed:
     with frame.installation() as installation:
         repository = installation.open_writing()
-        return repository.state, set(installation.catalogue.sources), _cards_by_number(frame, repository)
+        verified = proven.verified(installation, repository.state)
+        sources = set(installation.catalogue.sources)
+        return repository.state, sources, _cards_by_number(frame, repository), verified
 
 
 def _recovered_state(frame: Frame, remains: Remains) -> _Listed:
     with frame.machine() as machine, recovered(remains, machine) as opened:
         state = opened.repository.state
         sources = {w.source for w in state.writers.values()}
-        return state, sources, _cards_by_number(frame, opened.repository)
+        return state, sources, _cards_by_number(frame, opened.repository), frozenset()
 
 
 def _cards_by_number(frame: Frame, repository: Repository) -> dict[int, dict[str, object]]:

@@ -11,7 +11,7 @@ from tenure.evidence.views import StepWeight
 from tenure.operations import rebuilding, reporting, verifying
 from tenure.operations import status as standing
 from tenure.operations.status import KeyStoreStatus, Probe, SourceStatus, Status
-from tenure.operations.verifying import DEFAULT_SHARE, Depth, Verified
+from tenure.operations.verifying import ALL, DEFAULT_SHARE, Depth, Verified
 
 _WEIGHTS = {StepWeight.NOW: "bold red", StepWeight.SOON: "yellow", StepWeight.CURIOUS: "dim"}
 
@@ -21,18 +21,28 @@ def _plain(text: str) -> str:
 
 
 @click.command()
-@click.option("--read-data", default="", metavar="N%", help="Unseal this share of the data. Default: 5%.")
+@click.option(
+    "--read-data",
+    default="",
+    metavar="N%",
+    help="Read this share of the data back, what was looked at longest ago first. Default: 5%, or with --for: 100%.",
+)
+@click.option("--for", "time", default="", metavar="TIME", help="Stop reading data back after 30m, 2h ...")
 @click.option(
     "--without-keys", is_flag=True, help="Only what anyone can check: names against bytes, signatures."
 )
 @common
-def verify(frame: Frame, read_data: str, without_keys: bool) -> int:  # noqa: FBT001 - a flag of the command line
+def verify(frame: Frame, read_data: str, time: str, without_keys: bool) -> int:  # noqa: FBT001 - a flag
     """Check the repository: bytes against names, structure, and a share of the data."""
-    if read_data and without_keys:
-        raise click.UsageError("--read-data needs keys; leave one of the two out")
-    share = verifying.share_of(read_data) if read_data else DEFAULT_SHARE
+    if (read_data or time) and without_keys:
+        raise click.UsageError("--read-data and --for need keys; leave one of the two out")
+    depth = Depth(
+        share=verifying.share_of(read_data) if read_data else ALL if time else DEFAULT_SHARE,
+        time=verifying.time_of(time) if time else None,
+        keys=not without_keys,
+    )
     with frame.installation() as installation:
-        found = verifying.verified(installation, Depth(share=share, keys=not without_keys))
+        found = verifying.verified(installation, depth)
     _tell_verified(frame, found)
     frame.document(
         {
@@ -43,6 +53,8 @@ def verify(frame: Frame, read_data: str, without_keys: bool) -> int:  # noqa: FB
             "key_pages": found.plain.pages,
             "snapshots": found.sealed.snapshots if found.sealed else 0,
             "chunks_unsealed": found.sealed.chunks if found.sealed else 0,
+            "bytes_unsealed": found.sealed.bytes if found.sealed else 0,
+            "verified_snapshots": sorted(found.snapshots),
         }
     )
     return found.exit_code
@@ -57,7 +69,8 @@ def _tell_verified(frame: Frame, found: Verified) -> None:
     if sealed is not None:
         frame.say(
             f"With keys: {number(sealed.snapshots)} snapshots resolve, {number(sealed.chunks)} chunks"
-            f" ({size(sealed.bytes)}) unsealed."
+            f" ({size(sealed.bytes)}) read back. {number(len(found.snapshots))} are verified: read back whole since"
+            " they were taken."
         )
     if not found.damage:
         frame.say("[green]Nothing is damaged.[/]")

@@ -141,6 +141,17 @@ drills = Table(
     Column("checks", JSON, nullable=False),
 )
 
+checks = Table(
+    "checks",
+    metadata,
+    Column("tag", LargeBinary, primary_key=True),
+    Column("proven", Integer, nullable=False),
+    Column("at", Float, nullable=False),
+    Column("through", Integer, nullable=False),
+    Column("after", LargeBinary, nullable=False),
+    Column("sound", Boolean, nullable=False),
+)
+
 holds = Table(
     "holds",
     metadata,

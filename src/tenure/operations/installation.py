@@ -20,7 +20,7 @@ from tenure.evidence.directory import EvidenceDirectory
 from tenure.evidence.views import Issuer
 from tenure.repository import founding
 from tenure.repository.founding import Pins
-from tenure.repository.pruning import KeepPolicy
+from tenure.repository.keeping import Keeping
 from tenure.repository.repository import Repository, Writer
 from tenure.sources.base import LiveStore, Loader, Lookups, View
 
@@ -89,7 +89,7 @@ class Installation:
     officer: str = "operator"
     session: timedelta = timedelta(hours=24)
     objectives: Mapping[str, Objectives] = field(default_factory=dict)
-    keep: KeepPolicy = field(default_factory=KeepPolicy)
+    keep: Keeping = field(default_factory=Keeping)
     one_person: bool = True
     settings_text: bytes = b"{}"
     own: tuple[Path, ...] = ()

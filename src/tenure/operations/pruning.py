@@ -5,8 +5,10 @@ from dataclasses import dataclass
 from tenure.control.processes import this_process
 from tenure.control.runs import RunOutcome, Runs
 from tenure.domain.errors import TenureError
+from tenure.operations import proven
 from tenure.operations.installation import Installation
-from tenure.repository.pruning import Freed, PrunePlan, Pruner, plan_prune
+from tenure.repository.keeping import PrunePlan, plan_prune
+from tenure.repository.pruning import Freed, Pruner
 from tenure.repository.repository import Repository
 
 
@@ -21,15 +23,21 @@ class Pruned:
 def planned(installation: Installation) -> tuple[PrunePlan, Repository]:
     """Return what the keep policy of this installation would drop now, and the repository it was read from."""
     repository = installation.open_reading()
-    return plan_prune(repository.state, installation.keep), repository
+    keep, state = installation.keep, repository.state
+    plan = plan_prune(state, keep.policy, sources=keep.sources, verified=proven.verified(installation, state))
+    return plan, repository
 
 
-def pruned(installation: Installation, *, repack: bool = True) -> Pruned:
+def pruned(installation: Installation, *, repack: bool = True, confirmed: int | None = None) -> Pruned:
     """Drop what the keep policy lets go, and free what nothing names; nothing live is lost.
 
-    `repack`: move what lives in packs that are more than a third dead together, and free those too.
+    Args:
+        installation: Whose.
+        repack: Move what lives in packs that are more than a third dead together, and free those too.
+        confirmed: How many snapshots somebody said are to go, where the brake would stop that.
 
     Raises:
+        BrakePulledError: More would go than the brake lets, or another number than was confirmed.
         HoldViolationError: A hold was placed since the plan was made.
         StalePlanError: The repository changed meanwhile; run it again.
         LeasedError: A purge, a rotation or another prune is at work.
@@ -40,6 +48,7 @@ def pruned(installation: Installation, *, repack: bool = True) -> Pruned:
         run = runs.begin("prune", source="", at=installation.clock.now(), process=this_process())
         try:
             plan, repository = planned(installation)
+            plan.check(installation.keep.brake, confirmed=confirmed)
             freed = Pruner(repository, installation.progress).prune(plan, repack=repack)
         except BaseException as e:
             code = e.exit_code if isinstance(e, TenureError) else 1

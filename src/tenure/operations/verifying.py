@@ -1,36 +1,52 @@
-"""Verification: what anyone can check without keys, then structure, then a share of the data with the reading key."""
+"""Verification: what anyone can check without keys, then structure, then data with the reading key.
+
+Data is read back what was looked at longest ago first, as much as was asked for or as time allows; the control
+database knows where the last run stopped.
+"""
 
 from dataclasses import dataclass
+from datetime import timedelta
 
+from tenure.control.checks import Checks
 from tenure.domain.errors import ConfigError, IntegrityError, TenureError
+from tenure.operations import proven
 from tenure.operations.installation import Installation
 from tenure.repository import names, verify
 from tenure.repository.entries import PageRef
 from tenure.repository.keystores import KeyStores
+from tenure.repository.readback import Reading
 from tenure.repository.verify import Damage, Verification
 
 DEFAULT_SHARE = 0.05
-"""Share of all chunks that is unsealed where nobody says how much; taken evenly over every cohort."""
+"""Share of stored bytes that is read back where nobody says how much: twenty runs come round to all of it."""
+
+
+ALL = 1.0
+
+_UNITS = {"s": 1, "m": 60, "h": 3600}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Depth:
-    """How deep to look. `share`: of the chunks to unseal, 0 to 1; `keys`: whether keys are used at all."""
+    """How deep to look. `share`: of stored bytes to read back, 0 to 1; `time`: to do it in; `keys`: whether to at all."""
 
     share: float = DEFAULT_SHARE
     keys: bool = True
+    time: timedelta | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verified:
     """What was found. `plain`: without keys; `sealed`: with them, None where they were not asked for.
 
-    `mendable`: every finding is a key page that another key store still has whole.
+    `mendable`: every finding is a key page that another key store still has whole. `snapshots`: numbers of those that
+    are verified now, by this run and by others before.
     """
 
     plain: Verification
     sealed: Verification | None
     mendable: bool
+    snapshots: frozenset[int] = frozenset()
 
     @property
     def damage(self) -> list[Damage]:
@@ -61,6 +77,23 @@ def share_of(words: str) -> float:
     return share
 
 
+def time_of(words: str) -> timedelta:
+    """Return the time that ``90s``, ``30m`` or ``2h`` stands for.
+
+    Raises:
+        ConfigError: It is no such time.
+    """
+    number, unit = words.strip()[:-1], words.strip()[-1:]
+    try:
+        seconds = float(number) * _UNITS[unit]
+        found = timedelta(seconds=seconds)
+    except (ValueError, KeyError, OverflowError):
+        found = timedelta(0)
+    if found <= timedelta(0):
+        raise ConfigError(f"{words!r} is no time to read in", hint="write it like 90s, 30m or 2h")
+    return found
+
+
 def verified(installation: Installation, depth: Depth) -> Verified:
     """Look at everything to this depth; the result stands in evidence.
 
@@ -70,10 +103,10 @@ def verified(installation: Installation, depth: Depth) -> Verified:
     """
     place, progress = installation.where(), installation.progress
     plain = verify.without_keys(place.objects, place.key_stores, installation.pins.purge_key, progress)
-    sealed, mendable = None, False
+    found = Verified(plain=plain, sealed=None, mendable=False)
     if depth.keys:
-        sealed, mendable = _with_keys(installation, depth, plain)
-    found = Verified(plain=plain, sealed=sealed, mendable=mendable)
+        found = _with_keys(installation, depth, plain)
+    sealed = found.sealed
     installation.evidence.log.append(
         "verification",
         who=installation.officer,
@@ -90,18 +123,38 @@ def verified(installation: Installation, depth: Depth) -> Verified:
     return found
 
 
-def _with_keys(installation: Installation, depth: Depth, plain: Verification) -> tuple[Verification, bool]:
+def _with_keys(installation: Installation, depth: Depth, plain: Verification) -> Verified:
     """Verify with keys; a repository that cannot even be opened is a finding, since the rest was looked at."""
     try:
         repository = installation.open_reading()
     except IntegrityError as e:
-        return Verification(damage=[Damage(what=str(e), where=names.LEDGER)]), False
-    found = verify.with_keys(repository, share=depth.share, progress=installation.progress)
-    damage = [*plain.damage, *found.damage]
-    if not all(names.PAGES in d.where for d in damage):
-        return found, False
+        damage = [Damage(what=str(e), where=names.LEDGER)]
+        return Verified(plain=plain, sealed=Verification(damage=damage), mendable=False)
+    found = verify.with_keys(
+        repository, reading=_reading(installation, depth), progress=installation.progress
+    )
+    state = repository.state
+    Checks(installation.control).drop_others({page.ref.tag for page in state.pages.values()})
     stores = repository.place.key_stores
-    return found, all(_is_whole(stores, page.ref) for page in repository.state.pages.values())
+    only_pages = all(names.PAGES in d.where for d in [*plain.damage, *found.damage])
+    return Verified(
+        plain=plain,
+        sealed=found,
+        mendable=only_pages and all(_is_whole(stores, page.ref) for page in state.pages.values()),
+        snapshots=proven.verified(installation, state),
+    )
+
+
+def _reading(installation: Installation, depth: Depth) -> Reading:
+    checks, clock = Checks(installation.control), installation.clock
+    until = None if depth.time is None else clock.now() + depth.time
+    return Reading(
+        share=depth.share,
+        is_over=lambda: until is not None and clock.now() >= until,
+        checks=checks.all(),
+        save=checks.save,
+        executor=installation.executor,
+    )
 
 
 def _is_whole(stores: KeyStores, page: PageRef) -> bool:

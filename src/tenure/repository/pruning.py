@@ -1,6 +1,6 @@
 """Prune drops old snapshots; sweep frees what nothing names any more.
 
-Prune is a plan (which snapshots, why) and an entry; then entries that no live snapshot reaches leave their pages,
+Prune is a plan (which snapshots, why; see `keeping`) and an entry; then entries that no live snapshot reaches leave their pages,
 and pages of many half-empty ones are merged. Sweep deletes objects that the ledger does not name: pages and
 manifests of sessions that are over at once, packs only when they are older than the oldest session, and than any
 rewrite, that may still name them. Key stores that lack a live page get it back from another. What is left in packs
@@ -9,8 +9,6 @@ that are mostly dead is then moved together (`repacking`), and those packs go to
 
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-
-import numpy as np
 
 from tenure.domain.errors import (
     HoldViolationError,
@@ -23,6 +21,7 @@ from tenure.objectstore.base import ObjectInfo
 from tenure.repository import names
 from tenure.repository.content import CohortContent, Rewriter, fits, rewriter_of
 from tenure.repository.entries import Prune, Sweep
+from tenure.repository.keeping import PrunePlan
 from tenure.repository.keystores import NamedStore
 from tenure.repository.leftovers import delete_unnamed, kept_from_sweep, void_lapsed
 from tenure.repository.page import open_index
@@ -34,26 +33,6 @@ from tenure.repository.voids import MERGE_LEASE_S
 
 CLOCK_MARGIN_S = 300.0
 """Packs this much older than the oldest session are still left alone: a store's servers may differ, in seconds."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class KeepPolicy:
-    """How many snapshots of a source stay: the newest `last`, and the newest of each of so many periods, UTC."""
-
-    last: int = 3
-    daily: int = 7
-    weekly: int = 5
-    monthly: int = 12
-    yearly: int = 3
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PrunePlan:
-    """Which snapshots go and which stay, each with its reason; good for one use at ledger number `head`."""
-
-    head: int
-    drop: tuple[tuple[int, str], ...]
-    keep: tuple[tuple[int, str], ...]
 
 
 @dataclass(slots=True, kw_only=True)
@@ -83,43 +62,6 @@ class Freed:
     def is_whole(self) -> bool:
         """Whether all that was to be done was done."""
         return not self.pending and not self.unsound
-
-
-def plan_prune(state: State, policy: KeepPolicy, *, source: str | None = None) -> PrunePlan:
-    """Decide which snapshots go: pure, on the times the store stamped the commits with.
-
-    The newest snapshot of every source always stays; while a hold is in force, all do.
-    """
-    held = [h for h in state.holds.values() if not h.released]
-    keep: list[tuple[int, str]] = []
-    drop: list[tuple[int, str]] = []
-    for name in sorted({s.entry.source for s in state.snapshots.values()} if source is None else {source}):
-        snapshots = state.snapshots_of(name)[::-1]
-        times = np.array([s.committed_at for s in snapshots]).astype("datetime64[s]")
-        reasons = _reasons(times, policy)
-        for i, snapshot in enumerate(snapshots):
-            reason = f"hold {held[0].matter!r}" if held else "newest" if i == 0 else reasons.get(i, "")
-            (keep if reason else drop).append((snapshot.number, reason or "no period keeps it"))
-    return PrunePlan(head=state.number, drop=tuple(sorted(drop)), keep=tuple(sorted(keep)))
-
-
-def _reasons(times: "np.ndarray[tuple[int], np.dtype[np.datetime64]]", policy: KeepPolicy) -> dict[int, str]:
-    """Return index -> reason; `times` newest first."""
-    reasons = dict.fromkeys(range(min(policy.last, len(times))), "among the last")
-    # datetime64[W] begins its weeks on Thursdays; shifted by three days they begin on Mondays (ISO 8601).
-    weeks = (times + np.timedelta64(3, "D")).astype("datetime64[W]")
-    periods = (
-        ("daily", policy.daily, times.astype("datetime64[D]")),
-        ("weekly", policy.weekly, weeks),
-        ("monthly", policy.monthly, times.astype("datetime64[M]")),
-        ("yearly", policy.yearly, times.astype("datetime64[Y]")),
-    )
-    for word, count, keys in periods:
-        _, firsts = np.unique(keys, return_index=True)
-        newest = sorted(firsts.tolist())[:count]
-        for i in newest:
-            reasons.setdefault(i, f"newest of its {word} period")
-    return reasons
 
 
 class Pruner:

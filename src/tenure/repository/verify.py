@@ -3,6 +3,7 @@
 It goes on after a finding and lists everything, with the snapshots each finding touches.
 """
 
+import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -20,8 +21,9 @@ from tenure.repository.envelope import Envelope
 from tenure.repository.keystores import KeyStores, NamedStore
 from tenure.repository.ledger import envelopes
 from tenure.repository.manifest import parse_manifest
-from tenure.repository.model import ChunkKind, ChunkRef, Cohort
+from tenure.repository.model import ChunkRef, Cohort
 from tenure.repository.page import open_index, parse_page
+from tenure.repository.readback import ReadBack, Reading
 from tenure.repository.repository import Repository
 from tenure.repository.secrets import STRUCTURE
 from tenure.repository.session import ref_of
@@ -88,10 +90,8 @@ def _pack(objects: ObjectStore, name: str) -> None:
         raise TamperedError(f"{name} was changed: its bytes do not match its name")
 
 
-def with_keys(repository: Repository, *, share: float, progress: Progress) -> Verification:
-    """Check that every live snapshot resolves, and unseal a share (0 to 1) of all chunks.
-
-    Chunks are taken evenly over each cohort, so that a small share still meets every cohort.
+def with_keys(repository: Repository, *, reading: Reading, progress: Progress) -> Verification:
+    """Check that every live snapshot resolves, and read data back, what was looked at longest ago first.
 
     Cohort by cohort: what is in memory at a time is the page indexes, keys and tree nodes of one cohort (some 1 kB a
     chunk of it), the page indexes of structure (as much for each 1,024 chunks of the source), and the roots of live
@@ -111,7 +111,7 @@ def with_keys(repository: Repository, *, share: float, progress: Progress) -> Ve
         writer = bytes.fromhex(writer_id)
         snapshots = [s for s in state.snapshots.values() if s.entry.writer == writer]
         if snapshots:
-            _Checker(repository, writer, snapshots, found).check(share, progress)
+            _Checker(repository, writer, snapshots, found).check(reading, progress)
     return found
 
 
@@ -147,18 +147,41 @@ class _Checker:
         self._named: dict[ChunkRef, tuple[ChunkRef, ...]] = {}
         self._closed: dict[int, frozenset[ChunkRef]] = {}
 
-    def check(self, share: float, progress: Progress) -> None:
-        """Resolve every reference, and read a share of the chunks."""
+    def check(self, reading: Reading, progress: Progress) -> None:
+        """Resolve every reference, then read data back."""
         for snapshot in self._snapshots:
             self._found.snapshots += 1
             where, touched = snapshot.entry.manifest, (snapshot.number,)
             _try(self._found, where, partial(self._take_roots, snapshot), touched)
         self._take_in_all_pages()
-        step = max(1, round(1 / share)) if share > 0 else 0
         task = progress.begin("Checking cohorts", total=len(self._trees), unit="cohorts")
+        sizes: dict[Cohort, int] = {}
         for cohort in sorted(self._trees):
-            self._cohort(cohort, step)
+            sizes[cohort] = self._cohort(cohort)
             task.advance(1)
+        task.end()
+        if reading.share > 0:
+            self._read_back(reading, sizes, progress)
+
+    def _read_back(self, reading: Reading, sizes: Mapping[Cohort, int], progress: Progress) -> None:
+        most = math.ceil(sum(sizes.values()) * reading.share)
+        task = progress.begin("Reading data back", total=most, unit="bytes")
+
+        def told(chunks: int, size: int) -> None:
+            self._found.chunks += chunks
+            self._found.bytes += size
+            task.advance(size)
+
+        back = ReadBack(
+            reader=self._reader,
+            reading=reading,
+            head=self._repository.state.number,
+            at=self._repository.place.objects.now().timestamp(),
+            found=self._damaged,
+            told=told,
+            let_go=self._let_go,
+        )
+        back.run(sizes, most_bytes=most)
         task.end()
 
     def _take_roots(self, snapshot: SnapshotState) -> None:
@@ -189,21 +212,24 @@ class _Checker:
                 continue
             self._trees.setdefault(cohort, [])
 
-    def _cohort(self, cohort: Cohort, step: int) -> None:
-        """Check one cohort and let go of it; every `step`-th chunk is unsealed, 0: none."""
+    def _cohort(self, cohort: Cohort) -> int:
+        """Check that what names a cohort's chunks finds them, and let go of it; returns its stored bytes."""
         trees = self._trees[cohort]
         try:
             places = self._reader.index(cohort).places
         except TenureError as e:
             touched = tuple(sorted(t.snapshot.number for t in trees))
             self._found.damage.append(Damage(what=str(e), where="key pages", snapshots=touched))
-            return
+            return 0
         for tree in trees:
             where, touched = tree.snapshot.entry.manifest, (tree.snapshot.number,)
             self._reader.read_as_of(tree.snapshot.number)
             _try(self._found, where, partial(self._resolve, cohort, tree, places), touched)
-        for place in list(places.values())[::step] if step else ():
-            self._chunk(cohort, place)
+        stored = sum(place.length for place in places.values())
+        self._let_go(cohort)
+        return stored
+
+    def _let_go(self, cohort: Cohort) -> None:
         self._named.clear()
         self._closed.clear()
         if cohort != STRUCTURE:  # which every other cohort's nodes are read by
@@ -223,24 +249,9 @@ class _Checker:
             self._named[node] = tuple(names_of(node, tree.kind, self._reader.structure))
         return self._named[node]
 
-    def _chunk(self, cohort: Cohort, place: Place) -> None:
-        self._found.chunks += 1
-        self._found.bytes += place.length
-
-        def read() -> None:
-            plain = self._reader.open(cohort, place, self._reader.read(place))
-            keys = self._reader.keys
-            if (
-                place.kind is not ChunkKind.MEDIA
-                and keys.row_id(keys.tag(cohort), place.kind, plain) != place.ref.id
-            ):
-                raise TamperedError(f"chunk {place.ref.id.hex()} opens, and is not the chunk of this id")
-
-        try:
-            read()
-        except TenureError as e:
-            touched = self._who_reaches(cohort, place.ref)
-            self._found.damage.append(Damage(what=str(e), where=names.pack(place.pack), snapshots=touched))
+    def _damaged(self, cohort: Cohort, place: Place, error: TenureError) -> None:
+        touched = self._who_reaches(cohort, place.ref)
+        self._found.damage.append(Damage(what=str(error), where=names.pack(place.pack), snapshots=touched))
 
     def _who_reaches(self, cohort: Cohort, ref: ChunkRef) -> tuple[int, ...]:
         """Return the snapshots that need a chunk; worked out for damaged ones only, which are few."""

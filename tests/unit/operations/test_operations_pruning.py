@@ -6,14 +6,17 @@ from pathlib import Path
 import pytest
 
 from support.retention import Centre, found
+from tenure.control.drills import Drills
 from tenure.control.runs import RunOutcome, Runs
-from tenure.domain.errors import HoldViolationError, LeasedError
+from tenure.domain.errors import BrakePulledError, HoldViolationError, LeasedError
+from tenure.evidence.drill_record import DrillOutcome, DrillRecord
 from tenure.operations import pruning
 from tenure.operations.holding import Asked, place
 from tenure.operations.pruning import Pruned, planned, pruned
+from tenure.operations.verifying import Depth, verified
 from tenure.rules.holds import HoldScope
 
-KEEP = "keep: {last: 1, daily: 0, weekly: 0, monthly: 0, yearly: 0}"
+KEEP = "keep: {last: 1, daily: 0, weekly: 0, monthly: 0, yearly: 0, verified: 0}"
 
 
 @pytest.fixture
@@ -110,3 +113,81 @@ def test_row_caches_are_left_alone(centre: Centre) -> None:
     before = {str(p): p.stat().st_mtime_ns for p in rows.rglob("*")}
     prune(centre)
     assert {str(p): p.stat().st_mtime_ns for p in rows.rglob("*")} == before
+
+
+def configured(centre: Centre, keep: str, *, source: str = "") -> None:
+    config = centre.folder / "tenure.yaml"
+    lines = [keep if line.startswith("keep:") else line for line in config.read_text().splitlines()]
+    if source:
+        at = lines.index("  crm:")
+        lines.insert(at + 1, f"    keep: {source}")
+    config.write_text("\n".join(lines) + "\n")
+
+
+def read_back(centre: Centre, share: float = 1.0) -> frozenset[int]:
+    with centre.open() as installation:
+        done = verified(installation, Depth(share=share))
+    assert done.damage == []
+    return done.snapshots
+
+
+ONE_VERIFIED = KEEP.replace("verified: 0", "verified: 1")
+
+
+def test_nothing_goes_while_nothing_was_read_back(centre: Centre) -> None:
+    configured(centre, ONE_VERIFIED)
+    history(centre)
+    done = prune(centre)
+    assert done.plan.drop == ()
+    assert {why for _, why in done.plan.keep} == {
+        "newest",
+        "only 0 of the 1 that must be verified are: run `tenure verify`",
+    }
+
+
+def test_the_newest_verified_snapshot_stays_until_a_newer_one_is_verified(centre: Centre) -> None:
+    configured(centre, ONE_VERIFIED)
+    first = centre.snapshot()
+    assert read_back(centre) == set(first.values())
+    centre.clock.advance(days=1)
+    centre.sql("UPDATE notes SET body = 'a later day' WHERE id = 105")
+    second = centre.snapshot()
+    assert prune(centre).plan.drop == ()
+    assert read_back(centre) == {*first.values(), *second.values()}
+    assert {n for n, _ in prune(centre).plan.drop} == set(first.values())
+    assert read_back(centre) == set(second.values())
+
+
+def test_a_drill_that_passed_proves_its_snapshot(centre: Centre) -> None:
+    configured(centre, ONE_VERIFIED)
+    first, *_ = history(centre)
+    with centre.open() as installation:
+        for source, number in first.items():
+            record = DrillRecord(
+                id=f"d-{number}", source=source, snapshot=number, started=installation.clock.now(),
+                outcome=DrillOutcome.PASSED, seconds=1.0, bytes=1, snapshot_age=0.0, checks=(),
+            )  # fmt: skip
+            Drills(installation.control).record(record, seconds=1.0)
+    assert {n for n, why in prune(centre).plan.keep if "verified" in why} == set(first.values())
+
+
+def test_a_source_may_keep_otherwise_than_the_others(centre: Centre) -> None:
+    configured(centre, KEEP, source="{last: 2, daily: 0, weekly: 0, monthly: 0, yearly: 0, verified: 0}")
+    first, second, _ = history(centre)
+    others = set(first) - {"crm"}
+    dropped = {n for n, _ in prune(centre).plan.drop}
+    assert dropped == {first["crm"], *(taken[s] for taken in (first, second) for s in others)}
+
+
+def test_a_prune_that_takes_too_much_has_to_be_confirmed_with_its_number(centre: Centre) -> None:
+    configured(centre, KEEP.replace("}", ", brake_percent: 50, brake_least: 1}"))
+    history(centre)
+    with centre.open() as installation:
+        there = set(installation.open_writing().state.snapshots)
+        with pytest.raises(BrakePulledError, match="2 of the 3 snapshots of") as braked:
+            pruned(installation)
+        assert "tenure prune --drop 4" in braked.value.hint
+        with pytest.raises(BrakePulledError, match="4 snapshots would go, not the 3"):
+            pruned(installation, confirmed=3)
+        assert set(installation.open_writing().state.snapshots) == there
+        assert pruned(installation, confirmed=4).freed.snapshots == 4

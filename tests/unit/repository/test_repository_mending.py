@@ -7,6 +7,7 @@ from tenure.domain.progress import SilentProgress
 from tenure.objectstore.memory import MemoryStore
 from tenure.repository import names
 from tenure.repository.pruning import Freed, Pruner
+from tenure.repository.readback import Reading
 from tenure.repository.verify import with_keys
 
 
@@ -24,10 +25,10 @@ def test_a_sweep_mends_a_key_page_that_one_store_lost_or_damaged(damage: str) ->
         raw[len(raw) // 2] ^= 1
         store.put(victim, raw)
     repo = house.open(reader=True)
-    assert len(with_keys(repo, share=1, progress=SilentProgress()).damage) == 1
+    assert len(with_keys(repo, reading=Reading(share=1), progress=SilentProgress()).damage) == 1
     freed = Freed()
     Pruner(repo, SilentProgress()).sweep(freed)
     assert freed.mended == 1
     repo = house.open(reader=True)
-    assert with_keys(repo, share=1, progress=SilentProgress()).damage == []
+    assert with_keys(repo, reading=Reading(share=1), progress=SilentProgress()).damage == []
     assert len(read_rows(repo, number, house.executor)[0]) == 20

@@ -29,6 +29,7 @@ from tenure.repository.headfile import HeadInMemory
 from tenure.repository.model import Cohort
 from tenure.repository.page import open_keys, parse_page
 from tenure.repository.pruning import Freed, Pruner
+from tenure.repository.readback import Reading
 from tenure.repository.scopes import Scope
 
 Spoil = Callable[[bytes], bytes | None]
@@ -76,7 +77,7 @@ def spoil(store: object, name: str, how: Spoil) -> None:
 def findings(house: House) -> list[verify.Damage]:
     place = house.place()
     plain = verify.without_keys(place.objects, place.key_stores, house.purge.public(), SilentProgress())
-    full = verify.with_keys(house.open(reader=True), share=1, progress=SilentProgress())
+    full = verify.with_keys(house.open(reader=True), reading=Reading(share=1), progress=SilentProgress())
     return [*plain.damage, *full.damage]
 
 

@@ -16,7 +16,9 @@ from support.ruins import assert_sound
 from tenure.domain.errors import IntegrityError, RepositoryError
 from tenure.domain.progress import SilentProgress
 from tenure.repository.entries import Merge
-from tenure.repository.pruning import PrunePlan, Pruner
+from tenure.repository.keeping import PrunePlan
+from tenure.repository.pruning import Pruner
+from tenure.repository.readback import Reading
 from tenure.repository.scopes import Scope, open_fingerprints, seal_fingerprints
 from tenure.repository.verify import with_keys
 
@@ -88,7 +90,7 @@ def test_what_is_missing_after_a_cohort_was_forgotten_and_came_back_is_damage(*,
     assert keys_in(house, old) == set()
     with pytest.raises(IntegrityError, match="does not say that it was forgotten"):
         keys_in(house, new)
-    checked = with_keys(house.open(reader=True), share=1, progress=SilentProgress())
+    checked = with_keys(house.open(reader=True), reading=Reading(share=1), progress=SilentProgress())
     assert {d.snapshots for d in checked.damage} == {(new,)}
 
 
@@ -96,7 +98,7 @@ def test_an_explanation_survives_the_pruning_of_everything_else_in_its_cohort() 
     house, numbers = house_with(rows(1), rows(2), rows(1, month="2025-02"))
     forget(house, scope_of(house, 2))
     repo = house.open(reader=True)
-    plan = PrunePlan(head=repo.state.number, drop=((numbers[0], "test"),), keep=())
+    plan = PrunePlan(head=repo.state.number, drop=((numbers[0], "test"),), keep=(), going={})
     Pruner(repo, SilentProgress()).prune(plan)
     _, balance = read_rows(house.open(reader=True), numbers[1], house.executor)
     assert balance.forgotten == 1

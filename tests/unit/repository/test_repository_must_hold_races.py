@@ -26,7 +26,8 @@ from tenure.domain.progress import SilentProgress
 from tenure.objectstore.base import ObjectStore
 from tenure.repository import rotation
 from tenure.repository.content import CohortContent, rewriter_of
-from tenure.repository.pruning import KeepPolicy, Pruner, plan_prune
+from tenure.repository.keeping import KeepPolicy, plan_prune
+from tenure.repository.pruning import Pruner
 from tenure.repository.repository import Repository
 from tenure.repository.secrets import STRUCTURE
 from tenure.repository.session import Session

@@ -25,9 +25,10 @@ from tenure.domain.progress import SilentProgress
 from tenure.objectstore.memory import MemoryStore
 from tenure.repository import names
 from tenure.repository.content import CohortContent, rewriter_of
+from tenure.repository.keeping import KeepPolicy, PrunePlan, plan_prune
 from tenure.repository.model import Cohort
 from tenure.repository.page import open_index, open_keys
-from tenure.repository.pruning import Freed, KeepPolicy, PrunePlan, Pruner, plan_prune
+from tenure.repository.pruning import Freed, Pruner
 from tenure.repository.repacking import Repacker
 from tenure.repository.repository import Repository
 from tenure.repository.scopes import Scope
