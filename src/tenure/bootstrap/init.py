@@ -1,12 +1,16 @@
 """`tenure init`: keys, repository, a commented configuration and starter rules. Asks nothing that has a good default."""
 
+import json
+import re
 import shutil
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
 
 from tenure.bootstrap import keyfiles
-from tenure.bootstrap.wiring import CONTROL, create_store, open_control
+from tenure.bootstrap.stores import create_store
+from tenure.bootstrap.wiring import CONTROL, open_control
 from tenure.crypto.hashing import random_bytes
 from tenure.crypto.hpke import RecipientPrivate
 from tenure.crypto.signing import SigningKey
@@ -79,6 +83,17 @@ EXAMPLE_SOURCES = """ {}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Stores:
+    """Where a new repository goes; addresses as in `bootstrap.stores`. Two key stores, with other owners, are advised."""
+
+    objects: str = OBJECT_STORE
+    keys: Mapping[str, str] = field(default_factory=lambda: dict(KEY_STORES))
+
+
+HERE = Stores()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Made:
     """What `init` made."""
 
@@ -87,7 +102,15 @@ class Made:
     rules: int
 
 
-def init(folder: Path, *, clock: Clock, name: str, officer: str, sources: str = EXAMPLE_SOURCES) -> Made:
+def init(
+    folder: Path,
+    *,
+    clock: Clock,
+    name: str,
+    officer: str,
+    sources: str = EXAMPLE_SOURCES,
+    stores: Stores = HERE,
+) -> Made:
     """Make a new installation in a folder, or complete one whose making was cut short.
 
     Keys first, then the repository that trusts them, `tenure.yaml` last: where it is, there is an installation;
@@ -107,7 +130,7 @@ def init(folder: Path, *, clock: Clock, name: str, officer: str, sources: str = 
         raise ConfigError(f"{folder} cannot be made into an installation: {e.strerror}", hint=hint) from e
     secrets = _secrets(keys, clock)
     try:
-        marker = repository.create(_place(folder, clock), _founding(secrets, clock))
+        marker = repository.create(_place(folder, stores, clock), _founding(secrets, clock))
     except PreconditionFailedError as e:
         raise ConfigError(f"{folder}: {e}", hint=e.hint) from e
     open_control(
@@ -119,8 +142,8 @@ def init(folder: Path, *, clock: Clock, name: str, officer: str, sources: str = 
         officer=officer,
         repository=marker.repository,
         purge_key=marker.purge_key,
-        object_store=OBJECT_STORE,
-        key_stores="\n".join(f"    {n}: {url}" for n, url in KEY_STORES.items()),
+        object_store=_quoted(stores.objects),
+        key_stores="\n".join(f"    {n}: {_quoted(url)}" for n, url in stores.keys.items()),
         sources=sources,
     )
     unfinished = folder / ".tenure.yaml.unfinished"
@@ -220,12 +243,20 @@ def _kept(path: Path, kind: KeyKind) -> KeyFile | None:
         ) from e
 
 
-def _place(folder: Path, clock: Clock) -> repository.Place:
-    stores = (NamedStore(name=n, store=create_store(url, folder, clock)) for n, url in KEY_STORES.items())
-    objects = create_store(OBJECT_STORE, folder, clock)
+def _place(folder: Path, stores: Stores, clock: Clock) -> repository.Place:
+    keys = [
+        NamedStore(name=n, store=create_store(url, folder, clock, keys=True))
+        for n, url in stores.keys.items()
+    ]
+    objects = create_store(stores.objects, folder, clock)
     return repository.Place(
-        objects=objects, key_stores=KeyStores(stores), memory=HeadFile(folder / "state" / "head")
+        objects=objects, key_stores=KeyStores(keys), memory=HeadFile(folder / "state" / "head")
     )
+
+
+def _quoted(url: str) -> str:
+    """Return an address as YAML: quoted where it is more than a plain word."""
+    return url if re.fullmatch(r"file:[\w./-]+", url) else json.dumps(url)
 
 
 def _founding(secrets: _Secrets, clock: Clock) -> repository.Founding:

@@ -10,7 +10,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from tenure.bootstrap.wiring import Machine, open_store
+from tenure.bootstrap.stores import open_store
+from tenure.bootstrap.wiring import Machine
 from tenure.crypto.hpke import RecipientPrivate
 from tenure.crypto.signing import VerifyKey
 from tenure.domain.errors import ConfigError
@@ -27,7 +28,7 @@ EVERYTHING = Part()
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Remains:
-    """What is left after a disaster: the recovery key file, and the URLs of the stores (``file:FOLDER``)."""
+    """What is left after a disaster: the recovery key file, and the addresses of the stores (`bootstrap.stores`)."""
 
     key: Path
     repository: str
@@ -68,7 +69,10 @@ def recovered(remains: Remains, machine: Machine) -> Iterator[Recovered]:
         raise ConfigError("no key store was named", hint="name each with --key-store file:FOLDER")
     key = read_key_file(remains.key, passphrase=machine.passphrase, kind=KeyKind.RECOVERY)
     here = Path()
-    stores = [NamedStore(name=url, store=open_store(url, here, machine.clock)) for url in remains.key_stores]
+    stores = [
+        NamedStore(name=url, store=open_store(url, here, machine.clock, keys=True))
+        for url in remains.key_stores
+    ]
     place = Place(
         objects=open_store(remains.repository, here, machine.clock),
         key_stores=KeyStores(stores),

@@ -270,7 +270,9 @@ def _sentence(error: Any) -> str:
 
 
 def _known() -> list[str]:
-    models: list[type[BaseModel]] = [Settings, *_Strict.__subclasses__()]
+    models: list[type[BaseModel]] = [Settings]
+    for model in models:  # grows meanwhile
+        models += _Strict.__subclasses__() if model is Settings else model.__subclasses__()
     return sorted({field for model in models for field in model.model_fields})
 
 

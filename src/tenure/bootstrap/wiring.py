@@ -9,6 +9,7 @@ from pathlib import Path
 
 from tenure.bootstrap import keyfiles
 from tenure.bootstrap.settings import Settings, catalogue_of, read
+from tenure.bootstrap.stores import folder_of, open_store
 from tenure.control.database import ControlDatabase
 from tenure.control.runs import Runs
 from tenure.crypto.signing import VerifyKey
@@ -18,8 +19,6 @@ from tenure.domain.errors import ConfigError
 from tenure.domain.progress import Progress
 from tenure.evidence.directory import EvidenceDirectory
 from tenure.evidence.views import Issuer
-from tenure.objectstore.base import ObjectStore
-from tenure.objectstore.file import FileStore
 from tenure.operations.installation import Installation, Objectives, Place, SourceAdapter
 from tenure.repository import repository
 from tenure.repository.headfile import HeadFile
@@ -133,7 +132,7 @@ class _Stores:
         """Return the repository's place."""
         objects = open_store(self._settings.repository.object_store, self._root, self._machine.clock)
         named = [
-            NamedStore(name=name, store=open_store(url, self._root, self._machine.clock))
+            NamedStore(name=name, store=open_store(url, self._root, self._machine.clock, keys=True))
             for name, url in self._settings.repository.key_stores.items()
         ]
         memory = HeadFile(self._place.state / "head")
@@ -170,24 +169,6 @@ class _Stores:
         return writer
 
 
-def open_store(url: str, root: Path, clock: Clock) -> ObjectStore:
-    """Return the object store of a URL; ``file:`` is the one kind of this version.
-
-    Raises:
-        ConfigError: Another kind.
-        StoreUnavailableError: The folder is not there.
-    """
-    kind, _, rest = url.partition(":")
-    if kind != "file" or not rest:
-        raise ConfigError(f"{url!r} is no object store", hint="write file:FOLDER")
-    return FileStore(_folder(url, root), clock)
-
-
-def create_store(url: str, root: Path, clock: Clock) -> ObjectStore:
-    """Make the folder of a ``file:`` store."""
-    return FileStore.create(_folder(url, root), clock)
-
-
 def _place(settings: Settings, root: Path) -> Place:
     state = root / settings.state
     return Place(
@@ -202,11 +183,8 @@ def _place(settings: Settings, root: Path) -> Place:
 def _own(settings: Settings, root: Path, place: Place) -> tuple[Path, ...]:
     """Return every folder that belongs to the installation itself."""
     urls = (settings.repository.object_store, *settings.repository.key_stores.values())
-    return (place.keys, place.state, place.rules, place.scratch, *(_folder(url, root) for url in urls))
-
-
-def _folder(url: str, root: Path) -> Path:
-    return root / url.partition(":")[2].removeprefix("//")
+    folders = (folder_of(url, root) for url in urls if url.startswith("file:"))
+    return (place.keys, place.state, place.rules, place.scratch, *folders)
 
 
 def _sources(

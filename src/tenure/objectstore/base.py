@@ -9,10 +9,12 @@ from typing import Protocol
 Buffer = bytes | bytearray | memoryview
 
 MOST_NAME_CHARS = 512
-MOST_PART_CHARS = 255  # NAME_MAX of Linux file systems
+MOST_PART_CHARS = (
+    240  # NAME_MAX of Linux file systems is 255; servers that keep versions in files add to a name
+)
 
 # Printable ASCII but space, slash and backslash; the first character of a part is no dot either.
-_NAME = re.compile(r"[!-\-0-\[\]-~][!-.0-\[\]-~]{0,254}(?:/[!-\-0-\[\]-~][!-.0-\[\]-~]{0,254})*", re.ASCII)
+_NAME = re.compile(r"[!-\-0-\[\]-~][!-.0-\[\]-~]{0,239}(?:/[!-\-0-\[\]-~][!-.0-\[\]-~]{0,239})*", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,7 +113,7 @@ class ObjectStore(Protocol):
 def validate_name(name: str) -> str:
     """Return `name` if every store can hold it.
 
-    That is: at most 512 characters, parts of at most 255 between single slashes, printable ASCII without spaces and
+    That is: at most 512 characters, parts of at most 240 between single slashes, printable ASCII without spaces and
     backslashes; no part is empty or begins with a dot (``..`` leads out of the store, others are the stores' own).
 
     Raises:

@@ -177,7 +177,7 @@ def test_a_marker_of_another_purge_key_is_refused_and_an_empty_one_says_what_to_
     tmp_path: Path,
 ) -> None:
     make(tmp_path)
-    place = making._place(tmp_path, FixedClock())
+    place = making._place(tmp_path, making.HERE, FixedClock())
     secrets = making._secrets(tmp_path / "keys", FixedClock())
     founding = making._founding(secrets, FixedClock())
     stranger = repository.Founding(
