@@ -89,7 +89,7 @@ def reject(installation: Installation, word: str, *, reason: str) -> Plan:
     """Reject a plan, with the reason kept.
 
     Raises:
-        StalePlanError: No such plan, or it is executed or stale.
+        StalePlanError: No such plan, or it is executed or expired.
         ConfigError: No reason.
     """
     if not reason.strip():
