@@ -102,8 +102,3 @@ def test_wrapping_for_nobody_or_twice_for_one_is_refused(count: int) -> None:
     publics = [RecipientPrivate.generate().public()] * count
     with pytest.raises(ValueError, match="at least one, each once"):
         LocalRecipients(publics)
-
-
-def test_a_keyring_tells_its_public_keys() -> None:
-    privates = [RecipientPrivate.generate(), RecipientPrivate.generate()]
-    assert LocalKeyring(privates).public_keys() == tuple(private.public() for private in privates)

@@ -92,3 +92,19 @@ def test_wrong_answers_are_refused(site: Site) -> None:
     site.run("cards", "quarantine", "keep", "abc").refused(10, "no findings in quarantine begin with")
     nothing = site.run("cards", "quarantine", "redact", "--all", "--json").worked().document
     assert nothing == {"answer": "redact", "findings": 0}
+
+
+def test_what_was_answered_for_goes_also_where_there_is_no_rule_file(site: Site, centre: Centre) -> None:
+    site.run("snapshot", "crm").worked()
+    for file in (centre.folder / "retention_rules").glob("*.yaml"):
+        file.unlink()
+    site.run("cards", "quarantine", "redact", "--all").worked()
+    shown = site.run("rules", "plan").worked()
+    assert "there is no rule file" in " ".join(shown.out.split())
+    approved = site.run("rules", "approve", "--reason", "looked at it", "--json").worked().document
+    assert approved["kind"] == "each run"
+    site.run("purge").worked()
+    assert (centre.rows("notes")[104][2], centre.rows("notes")[105][2]) == (
+        CUT,
+        "order **** **** **** 1881 arrived",
+    )

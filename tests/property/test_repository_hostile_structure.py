@@ -236,7 +236,7 @@ COMPANION = companion.Companion(
 
 def row_companion(raw: bytes) -> None:
     about = companion.decode(raw)
-    about.may_hold_key(bytes(16))
+    about.may_hold_keys(np.zeros((1, 16), np.uint8))
     about.may_hold_subject("customer", "4711", KEYS.identity)
     assert layouts.decode(about.expressions).layout.key_cells > 0
 

@@ -7,7 +7,7 @@ as text, and stay blobs; the others are counted (`blobs`).
 """
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
@@ -167,21 +167,6 @@ def settle(text: bytes, plan: RowsPlan) -> bytes:
     tally = _Tally()
     settled = _cut_text(text, 0, plan, tally)
     return settled if tally.counts.answered else text
-
-
-def redact_column(
-    values: Sequence[str | None], *, column: ColumnKind = ColumnKind.MIXED, number: Keep = Keep.LAST_4
-) -> list[str | None]:
-    """Return the values of one column with everything sure cut."""
-    plan = RowsPlan(cells=(0,), number=number, columns={0: column})
-    result: list[str | None] = []
-    for value in values:
-        if value is None:
-            result.append(None)
-            continue
-        raw = value.encode("utf-8", "surrogatepass")
-        result.append(_cut_text(raw, 0, plan, _Tally()).decode("utf-8", "surrogatepass"))
-    return result
 
 
 def redact_rows(text: bytes | memoryview, offsets: NDArray[np.int64], plan: RowsPlan) -> RowsResult:

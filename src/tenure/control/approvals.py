@@ -55,7 +55,7 @@ class Approvals:
             kind: Standing or for this run only; an erasure is always for this run only.
 
         Raises:
-            StalePlanError: No such plan, expired, executed, stale or rejected.
+            StalePlanError: No such plan, expired, executed or rejected.
             NotApprovedError: The approver asked for it or wrote the change.
         """
         with self._database.writing() as connection:
@@ -83,7 +83,7 @@ class Approvals:
         """Reject a proposed or approved plan; the rejection is kept with its reason.
 
         Raises:
-            StalePlanError: No such plan, or it is executed or stale.
+            StalePlanError: No such plan, or it is executed or expired.
             ValueError: No reason.
         """
         if not reason.strip():

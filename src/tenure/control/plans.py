@@ -20,7 +20,6 @@ class PlanState(StrEnum):
     APPROVED = "approved"
     REJECTED = "rejected"
     EXECUTED = "executed"  # taken for execution; it cannot be taken again
-    STALE = "stale"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,17 +118,10 @@ class Plans:
                 raise NotApprovedError(f"no standing approval covers the rule set of plan {plan[:12]}")
             return _taken(connection, found, at), approval
 
-    def mark_stale(self, plan: str, *, at: datetime) -> None:
-        """Record that the world changed under a plan; one already taken keeps its state."""
-        waiting = plans.c.state.in_([PlanState.PROPOSED, PlanState.APPROVED])
-        with self._database.writing() as connection:
-            values = {"state": PlanState.STALE, "state_at": at}
-            connection.execute(update(plans).where(plans.c.hash == plan, waiting).values(values))
-
 
 def _takeable(connection: Connection, plan: str, at: datetime) -> Plan:
     found = _required(connection, plan)
-    if found.state in (PlanState.EXECUTED, PlanState.STALE):
+    if found.state is PlanState.EXECUTED:
         raise StalePlanError(f"plan {plan[:12]} is {found.state} and cannot be executed again")
     if at >= found.expires:
         raise StalePlanError(f"plan {plan[:12]} expired on {found.expires:%Y-%m-%d}")

@@ -46,24 +46,6 @@ def content_hash(*parts: Buffer) -> bytes:
     return hasher.digest()
 
 
-class Hasher:
-    """Plain BLAKE3 of bytes that come in pieces; the same result as `content_hash` of all of them."""
-
-    __slots__ = ("_blake3",)
-
-    def __init__(self) -> None:
-        """Begin with nothing."""
-        self._blake3 = blake3()
-
-    def update(self, piece: Buffer) -> None:
-        """Add a piece; contiguous."""
-        self._blake3.update(piece)
-
-    def digest(self) -> bytes:
-        """Return the 32-byte hash of everything added so far; more may follow."""
-        return self._blake3.digest()
-
-
 def hkdf(key: bytes, *, salt: bytes | None, info: bytes, length: int) -> bytes:
     """Return `length` bytes of HKDF-SHA256 (RFC 5869), as the standard has it; `derive` is the one to call.
 

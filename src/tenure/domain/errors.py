@@ -14,7 +14,6 @@
       KeyProviderError 30               a key could not be used
         KeyUnavailableError 31          retryable
         KeyMismatchError 32
-        KeyDestroyedError 33
       IntegrityError 40                 stored bytes are not what was written
         TamperedError 41
         TruncatedError 42
@@ -138,13 +137,6 @@ class KeyMismatchError(KeyProviderError):
 
     exit_code = 32
     default_hint = "check that the key files belong to this repository"
-
-
-class KeyDestroyedError(KeyProviderError):
-    """The key was destroyed on purpose; what it sealed is gone."""
-
-    exit_code = 33
-    default_hint = "see `tenure ledger list` for what was forgotten and why"
 
 
 class IntegrityError(TenureError):

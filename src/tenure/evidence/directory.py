@@ -147,11 +147,6 @@ class EvidenceDirectory:
         return path
 
 
-def verify_directory(path: Path, public_key: VerifyKey) -> tuple[Finding, ...]:
-    """Check an evidence directory with nothing but a public key; empty when all is sound."""
-    return check_directory(path, (public_key,)).findings
-
-
 def check_directory(
     path: Path, keys: Sequence[VerifyKey], *, known: Position | None = None
 ) -> DirectoryCheck:

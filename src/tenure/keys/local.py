@@ -84,10 +84,6 @@ class LocalKeyring:
         held = ", ".join(sorted(key_id.hex() for key_id in self._privates)) or "none"
         raise KeyMismatchError(f"this is wrapped for none of the keys at hand (key ids: {held})")
 
-    def public_keys(self) -> tuple[RecipientPublic, ...]:
-        """Return the public halves."""
-        return tuple(private.public() for private in self._privates.values())
-
 
 class KeyKind(StrEnum):
     """What a key file is for."""

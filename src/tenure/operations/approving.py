@@ -89,7 +89,7 @@ def reject(installation: Installation, word: str, *, reason: str) -> Plan:
     """Reject a plan, with the reason kept.
 
     Raises:
-        StalePlanError: No such plan, or it is executed or stale.
+        StalePlanError: No such plan, or it is executed or expired.
         ConfigError: No reason.
     """
     if not reason.strip():
@@ -152,7 +152,9 @@ def _put_in_force(
 def _how_often(raw: bytes) -> ApprovalKind:
     rules = rule_set_from_bytes(raw)
     every: list[Rule | CardRule] = [*rules.rules, *rules.card_rules]
-    each = any(r.approval is HowOften.EACH_RUN for r in every)
+    each = not every or any(
+        r.approval is HowOften.EACH_RUN for r in every
+    )  # no rule asked for a standing one
     return ApprovalKind.EACH_RUN if each else ApprovalKind.ONCE
 
 

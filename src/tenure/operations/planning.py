@@ -19,16 +19,18 @@ from tenure.operations.installation import Installation
 from tenure.operations.lapsing import count_of, frozen_with
 from tenure.operations.planbody import CohortLine, Frozen, PlanBody, Week
 from tenure.operations.proving import prove, scopes_of
+from tenure.operations.quarantine import due
 from tenure.operations.tally import Falling
 from tenure.operations.world import World, freeze, opened
 from tenure.rules.differences import differences
-from tenure.rules.load import load_folder
+from tenure.rules.load import load_folder, rule_files
 from tenure.rules.ruleset import RuleSet
 
 LIFETIME = timedelta(days=7)
 """How long a plan may wait for its execution."""
 
 PURGE = "purge"
+NO_FILE = "there is no rule file: the rules in force decided, and likely card data that is due is cut"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,20 +44,27 @@ class PurgePlan:
 def plan(installation: Installation, *, sources: Sequence[str] = ()) -> PurgePlan:
     """Freeze what the proposed rules would delete and edit now, in these sources or all; nothing is touched.
 
+    Without any rule file the set in force decides, and only where likely card data is due to be cut: that needs no
+    rule, and must not wait for one.
+
     Raises:
-        RuleError: The rule files cannot be used.
+        RuleError: The rule files cannot be used, or there is none and no card data is due.
         ConfigError: A source of an unknown name.
         SourceUnavailableError: A live store is not there.
     """
     names = _names(installation, sources)
     with opened(installation) as world:
         known = in_force(world.repository)
-        proposed = load_folder(installation.place.rules, installation.catalogue).rules
-        return freeze_plan(world, known, proposed, names)
+        folder = installation.place.rules
+        if not rule_files(folder) and any(due(world.repository, name) for name in names):
+            return freeze_plan(world, known, known.rules, names, notes=(NO_FILE,))
+        return freeze_plan(world, known, load_folder(folder, installation.catalogue).rules, names)
 
 
-def freeze_plan(world: World, known: InForce, proposed: RuleSet, names: Sequence[str]) -> PurgePlan:
-    """Decide by `proposed` and freeze the result; see `plan`."""
+def freeze_plan(
+    world: World, known: InForce, proposed: RuleSet, names: Sequence[str], *, notes: Sequence[str] = ()
+) -> PurgePlan:
+    """Decide by `proposed` and freeze the result, with `notes` for who approves it; see `plan`."""
     at = world.installation.clock.now()
     changed = differences(known.rules, proposed) if known.hash != proposed.hash() else ()
     question = Question(
@@ -87,7 +96,7 @@ def freeze_plan(world: World, known: InForce, proposed: RuleSet, names: Sequence
         snapshots=_snapshots(world, choice),
         chunks=chunks,
         total={t.data_set: t.total for t in tallies},
-        notes=_notes(choice),
+        notes=(*notes, *_notes(choice)),
         refusals=tuple(choice.refusals),
         salt=random_bytes(8),
     )

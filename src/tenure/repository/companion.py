@@ -40,12 +40,8 @@ class Companion(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     expressions: bytes
     detector: str
 
-    def may_hold_key(self, identity: bytes) -> bool:
-        """Whether a record with this 16-byte identity may be in the chunk; never wrongly False."""
-        return bool(self.may_hold_keys(np.frombuffer(identity, np.uint8).reshape(1, -1)).any())
-
     def may_hold_keys(self, identities: NDArray[np.uint8]) -> NDArray[np.bool_]:
-        """Say it of each of n identities (uint8, n x 16)."""
+        """Say of each of n identities (uint8, n x 16) whether its record may be in the chunk; never wrongly False."""
         return filters.probe(self.keys, rows.mix(identities, FILTER_KEY))
 
     def may_hold_subject(self, kind: str, value: str, key: bytes) -> bool:

@@ -1,6 +1,6 @@
 """Reads a table's trees back, newest layer first, and takes rows out of chunks that are to forget them."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,18 +18,6 @@ class Forgotten:
 
     chunks: int = 0
     records: int = 0
-
-
-def read_table(
-    trees: Iterable[Tree],
-    fetch: ChunkFetch,
-    key_cells: int,
-    identity_key: bytes,
-    forgotten: Forgotten | None = None,
-) -> Iterator[RowBatch]:
-    """Yield the rows of all cohorts of a data set, one cohort after the other; see `read_tree`."""
-    for tree in trees:
-        yield from read_tree(tree, fetch, key_cells, identity_key, forgotten)
 
 
 def read_tree(

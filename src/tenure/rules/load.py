@@ -33,8 +33,7 @@ def load_folder(folder: Path, catalogue: Catalogue) -> Loaded:
         RuleError: There is no rule file, one cannot be read, or the rules have problems (all of them are told).
     """
     try:
-        names = sorted(path for path in folder.iterdir() if path.suffix in {".yaml", ".yml"})
-        files = {f"{folder.name}/{path.name}": path.read_bytes() for path in names}
+        files = {f"{folder.name}/{path.name}": path.read_bytes() for path in rule_files(folder)}
     except OSError as error:
         raise RuleError(f"the rule files in {folder} cannot be read: {error.strerror}") from error
     if not files:
@@ -42,6 +41,18 @@ def load_folder(folder: Path, catalogue: Catalogue) -> Loaded:
             f"there is no rule file in {folder}", hint="`tenure init` writes a first set of rules"
         )
     return load(files, catalogue)
+
+
+def rule_files(folder: Path) -> list[Path]:
+    """Return the rule files of a folder, sorted; empty where there is none.
+
+    Raises:
+        RuleError: The folder cannot be read.
+    """
+    try:
+        return sorted(path for path in folder.iterdir() if path.suffix in {".yaml", ".yml"})
+    except OSError as error:
+        raise RuleError(f"the rule files in {folder} cannot be read: {error.strerror}") from error
 
 
 def load(files: Mapping[str, bytes], catalogue: Catalogue) -> Loaded:

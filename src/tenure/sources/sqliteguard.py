@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from tenure.domain.errors import SchemaDriftError
 from tenure.sources.rowtext import encode_cell
 from tenure.sources.sqlitequery import ROW, Queries, TableSet, matches
-from tenure.sources.sqliteread import fetch_tolerant
+from tenure.sources.sqliteread import fetch_rows
 from tenure.sources.sqliteschema import Table, quoted
 
 _WRITES = frozenset({sqlite3.SQLITE_DELETE, sqlite3.SQLITE_INSERT, sqlite3.SQLITE_UPDATE})
@@ -116,7 +116,8 @@ def still_referenced(
         want([k for k in falling if k not in kept])
         found: set[bytes] = set()
         for child, own, theirs in inbound:
-            rows = _rows(connection, _referenced_sql(queries, data_set, child, own, theirs))
+            rest = _referenced_sql(queries, data_set, child, own, theirs)
+            rows = fetch_rows(connection, queries.key(data_set), rest, encoding=queries.encoding)
             found |= {b"\t".join(map(encode_cell, row)) for row in rows}
         if not found - kept:
             return kept
@@ -136,12 +137,7 @@ def _referenced_sql(
         stays = f" AND NOT EXISTS (SELECT 1 FROM temp.wanted AS v WHERE {same})"
     refers = matches([f"c.{quoted(c)}" for c in own], [f"{ROW}.{quoted(c)}" for c in theirs])
     return (
-        f"SELECT {', '.join(key)} FROM temp.wanted AS w "
+        "FROM temp.wanted AS w "
         f"CROSS JOIN {quoted(parent.table.name)} AS {ROW} ON {matches(key, wanted)} "
         f"WHERE EXISTS (SELECT 1 FROM {quoted(child.table.name)} AS c WHERE {refers}{stays})"
     )
-
-
-def _rows(connection: sqlite3.Connection, sql: str) -> list[tuple[object, ...]]:
-    found: list[tuple[object, ...]] = fetch_tolerant(lambda: connection.execute(sql).fetchall(), connection)
-    return found

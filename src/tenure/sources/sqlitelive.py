@@ -4,7 +4,7 @@
 
 import sqlite3
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,15 +13,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tenure.domain.catalogue import Link, Source
-from tenure.domain.errors import ConfigError, SourceError, SourceUnavailableError
+from tenure.domain.errors import ConfigError, IntegrityError, SourceError, SourceUnavailableError
 from tenure.rules.facts import Facts
 from tenure.sources.base import Judge, Lookups, Removal
 from tenure.sources.rowtext import OddText, decode_keys, encode_cell, encode_columns, fact_plan, facts_by_plan
 from tenure.sources.sqliteguard import guard_delete, guard_update, still_referenced
 from tenure.sources.sqlitelookup import SqliteLookup
 from tenure.sources.sqlitequery import ROW, Queries, as_text, matches, parameter, text_bound
-from tenure.sources.sqliteread import connect, fetch_tolerant, ranged
+from tenure.sources.sqliteread import connect, fetch_rows, ranged
 from tenure.sources.sqliteschema import quoted, read_tables
+from tenure.sources.sqliteutf16 import bound
 
 _FACTS_ROWS = 50_000  # of one read; between reads writers come in
 _BATCH_ROWS = 1_000  # of one deleting transaction
@@ -98,19 +99,21 @@ class SqliteLive:
 
     def _all_facts(self, store: _Store, data_set: str) -> Iterator[Facts]:
         layout = store.queries.facts_layout(data_set)
-        select = f"SELECT {store.queries.cells(data_set, layout)} {store.queries.origin(data_set)}"
+        cells, origin = store.queries.cells(data_set, layout), store.queries.origin(data_set)
         key = store.queries.key(data_set)
         after: bytes | None = None
         while True:
-            sql, values = ranged(select, key, after, None)
-            found = self._facts_of(store, data_set, f"{sql} LIMIT {_FACTS_ROWS}", values)
+            rest, values = ranged(origin, key, after, None, encoding=store.queries.encoding)
+            found = self._facts_of(store, data_set, cells, f"{rest} LIMIT {_FACTS_ROWS}", values)
             if found is None:
                 return
             yield found
             after = found.keys[len(found) - 1].as_py()
 
-    def _facts_of(self, store: _Store, data_set: str, sql: str, values: Sequence[Any] = ()) -> Facts | None:
-        rows = _rows(store, sql, values)
+    def _facts_of(
+        self, store: _Store, data_set: str, cells: Sequence[str], rest: str, values: Sequence[Any] = ()
+    ) -> Facts | None:
+        rows = _rows(store, cells, rest, values)
         if not rows:
             return None
         plan = fact_plan(
@@ -120,7 +123,7 @@ class SqliteLive:
 
     def _wanted_facts(self, store: _Store, data_set: str) -> Facts | None:
         cells = store.queries.cells(data_set, store.queries.facts_layout(data_set))
-        return self._facts_of(store, data_set, f"SELECT {cells} {_from_wanted(store, data_set)}")
+        return self._facts_of(store, data_set, cells, _from_wanted(store, data_set))
 
     def _judged(
         self, store: _Store, data_set: str, keys: Sequence[bytes], judge: Judge
@@ -228,7 +231,7 @@ class SqliteLive:
             _want(store, data_set, keys)
             for child, bound in store.queries.sets.items():
                 for link in (n for n in bound.data_set.links if n.to == data_set):
-                    rows = _rows(store, _children_sql(store.queries, child, link))
+                    rows = _rows(store, store.queries.key(child), _children_sql(store.queries, child, link))
                     found[child] = tuple(dict.fromkeys((*found.get(child, ()), *map(_key_text, rows))))
         return {child: k for child, k in found.items() if k}
 
@@ -271,11 +274,11 @@ class SqliteLive:
                 return ()
             (read,) = store.queries.columns(data_set, (reference,))
             number = int(value) if value.isascii() and value.isdigit() and len(value) < 19 else value
-            sql = (  # the first condition can use an index, the second tells 0123 from 123
-                f"SELECT {', '.join(store.queries.key(data_set))} {store.queries.origin(data_set)} "
+            rest = (  # the first condition can use an index, the second tells 0123 from 123
+                f"{store.queries.origin(data_set)} "
                 f"WHERE ({read} = ? OR {read} = ?) AND CAST({read} AS TEXT) = ? COLLATE BINARY"
             )
-            rows = _rows(store, sql, (value, number, value))
+            rows = _rows(store, store.queries.key(data_set), rest, (value, number, value))
             return tuple(map(_key_text, rows))
 
     @contextmanager
@@ -326,9 +329,11 @@ def _want(store: _Store, data_set: str, keys: Sequence[bytes]) -> None:
     plain = [v for v in values if OddText not in map(type, v)] if odd else values
     store.connection.executemany(f"INSERT INTO temp.wanted VALUES ({', '.join('?' * cells)})", plain)
     for value in odd:
-        store.connection.execute(
-            f"INSERT INTO temp.wanted VALUES ({', '.join(map(parameter, value))})", value
-        )
+        with suppress(IntegrityError):  # no text of this database's encoding, so no row has it
+            bind = bound(value, store.queries.encoding)
+            store.connection.execute(
+                f"INSERT INTO temp.wanted VALUES ({', '.join(map(parameter, bind))})", bind
+            )
 
 
 def _from_wanted(store: _Store, data_set: str) -> str:
@@ -358,11 +363,10 @@ def _change(store: _Store, data_set: str, edits: Mapping[str, Callable[[Any], An
     """Write new values made from old ones into the wanted rows; return how many rows."""
     queries, connection = store.queries, store.connection
     key, names = queries.key(data_set), list(edits)
-    sql = f"SELECT {', '.join((*key, *queries.columns(data_set, names)))} {_from_wanted(store, data_set)}"
-    rows = _rows(store, sql)
+    rows = _rows(store, key, _from_wanted(store, data_set), also=queries.columns(data_set, names))
     table = quoted(queries.of(data_set).table.name)
     for row in rows:
-        key_values = decode_keys([_key_text(row[: len(key)])], len(key))[0]
+        key_values = bound(decode_keys([_key_text(row[: len(key)])], len(key))[0], queries.encoding)
         new = [text_bound(edits[n](as_text(old))) for n, old in zip(names, row[len(key) :], strict=True)]
         sets = ", ".join(f"{quoted(n)} = {parameter(v)}" for n, v in zip(names, new, strict=True))
         where = matches(key, list(map(parameter, key_values)))
@@ -371,18 +375,17 @@ def _change(store: _Store, data_set: str, edits: Mapping[str, Callable[[Any], An
     return len(rows)
 
 
-def _rows(store: _Store, sql: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
-    found: list[tuple[Any, ...]] = fetch_tolerant(
-        lambda: store.connection.execute(sql, values).fetchall(), store.connection
-    )
-    return found
+def _rows(
+    store: _Store, cells: Sequence[str], rest: str, values: Sequence[Any] = (), *, also: Sequence[str] = ()
+) -> list[tuple[Any, ...]]:
+    return fetch_rows(store.connection, cells, rest, values, encoding=store.queries.encoding, also=also)
 
 
 def _children_sql(queries: Queries, child: str, link: Link) -> str:
     parents = [f"p.{quoted(c)}" for c in queries.parent_columns(link)]
     own = [f"p.{quoted(c)}" for c in queries.of(link.to).key]
     return (
-        f"SELECT {', '.join(queries.key(child))} FROM temp.wanted AS w "
+        "FROM temp.wanted AS w "
         f"CROSS JOIN {quoted(queries.of(link.to).table.name)} AS p ON {matches(own, _wanted_columns(own))} "
         f"JOIN {quoted(queries.of(child).table.name)} AS {ROW} ON {matches(queries.columns(child, link.by), parents)}"
     )

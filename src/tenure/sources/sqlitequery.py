@@ -89,6 +89,7 @@ class Queries:
             ConfigError: A key that is none, two data sets on one table, a reference that leads nowhere.
         """
         self._source = source
+        self.encoding: str = connection.execute("PRAGMA main.encoding").fetchone()[0]
         self.sets: dict[str, TableSet] = {}
         declared = {d.table or d.name: d for d in source.data_sets.values() if d.kind is DataSetKind.TABLE}
         if len(declared) != len(source.data_sets):
@@ -188,9 +189,9 @@ class Queries:
         """Return the SQL of the key cells."""
         return [f"{ROW}.{quoted(c)}" for c in self.of(data_set).key]
 
-    def cells(self, data_set: str, layout: RowLayout) -> str:
-        """Return the SQL of every cell of a layout, commas between them."""
-        return ", ".join(self.columns(data_set, (*layout.columns, *layout.linked)))
+    def cells(self, data_set: str, layout: RowLayout) -> list[str]:
+        """Return the SQL of every cell of a layout."""
+        return self.columns(data_set, (*layout.columns, *layout.linked))
 
     def origin(self, data_set: str) -> str:
         """Return the FROM clause that every other piece of SQL refers to."""

@@ -67,6 +67,31 @@ def fetch_tolerant(make: Callable[[], Any], connection: sqlite3.Connection) -> A
         connection.text_factory = str
 
 
+def fetch_rows(
+    connection: sqlite3.Connection,
+    cells: Sequence[str],
+    rest: str,
+    values: Sequence[Any] = (),
+    *,
+    encoding: str,
+    also: Sequence[str] = (),
+) -> list[tuple[Any, ...]]:
+    """Return rows of `cells`, exact also where text is UTF-16, and of what is `also` read, as SQLite hands it out.
+
+    `rest`: SQL from FROM on; `encoding`: of the database's text.
+
+    Raises:
+        IntegrityError: A text of the database is not a whole number of code units.
+    """
+    asked = reads(cells, encoding)
+    sql = f"SELECT {', '.join((*asked, *also))} {rest}"
+    found = fetch_tolerant(lambda: connection.execute(sql, values).fetchall(), connection)
+    if not found:
+        return []
+    exact = columns(cells, [row[: len(asked)] for row in found], encoding)
+    return list(zip(*exact, *zip(*(row[len(asked) :] for row in found), strict=True), strict=True))
+
+
 @contextmanager
 def readable(table: str) -> Iterator[None]:
     """Turn what SQLite says of a damaged table into an error of ours.

@@ -12,7 +12,7 @@ import pytest
 from tenure.crypto.signing import SigningKey
 from tenure.domain.errors import TamperedError, UnsupportedFormatError
 from tenure.evidence.certificate import Certificate, StoreResult, sign_certificate, verify_certificate
-from tenure.evidence.directory import EvidenceDirectory, Severity, check_directory, verify_directory
+from tenure.evidence.directory import EvidenceDirectory, Severity, check_directory
 from tenure.evidence.documents import SignedDocument, sign_document
 from tenure.evidence.drill_record import sign_drill, verify_drill
 from tenure.evidence.views import DrillView
@@ -89,7 +89,7 @@ def test_there_is_no_such_day_while_a_place_is_pending_or_undated() -> None:
 
 def test_a_directory_as_written_has_no_findings(tmp_path: Path) -> None:
     evidence, _ = issued(tmp_path)
-    assert verify_directory(tmp_path, KEY.public()) == ()
+    assert check_directory(tmp_path, (KEY.public(),)).findings == ()
     check = evidence.check(known=evidence.log.head())
     assert (check.is_sound, check.documents) == (True, 2)
 
@@ -117,10 +117,10 @@ def test_a_crash_before_the_log_entry_is_a_notice_and_mended_by_issuing_again(tm
     (tmp_path / "b" / "certificates").mkdir()
     for file in (tmp_path / "a" / "certificates").iterdir():
         (tmp_path / "b" / "certificates" / file.name).write_bytes(file.read_bytes())
-    findings = verify_directory(tmp_path / "b", KEY.public())
+    findings = check_directory(tmp_path / "b", (KEY.public(),)).findings
     assert [f.severity for f in findings] == [Severity.NOTICE]
     other.issue_certificate(certificate(), ISSUER, who="service", at=NOON)
-    assert verify_directory(tmp_path / "b", KEY.public()) == ()
+    assert check_directory(tmp_path / "b", (KEY.public(),)).findings == ()
 
 
 @pytest.mark.parametrize("name", ["../outside", "", "a/b", ".hidden", "x" * 101])
@@ -196,7 +196,9 @@ def test_tampering_with_a_document_is_found(
 
 
 def test_a_directory_without_a_log_is_not_sound(tmp_path: Path) -> None:
-    assert [f.what for f in verify_directory(tmp_path, KEY.public())] == ["there is no evidence log here"]
+    assert [f.what for f in check_directory(tmp_path, (KEY.public(),)).findings] == [
+        "there is no evidence log here"
+    ]
 
 
 def test_a_key_that_is_not_the_installations_finds_everything_wrong(tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ from support.likely import (
     purged,
 )
 from support.retention import CARDS, RULES, Centre, found
-from tenure.domain.errors import ConfigError, NotApprovedError, StalePlanError
+from tenure.domain.errors import ConfigError, NotApprovedError, RuleError, StalePlanError
 from tenure.evidence.certificate import verify_certificate
 from tenure.evidence.drill_record import CheckOutcome
 from tenure.operations import quarantine
@@ -351,3 +351,38 @@ def test_a_finding_nobody_knows_is_refused(centre: Centre, word: str) -> None:
     centre.snapshot()
     with centre.open() as installation, pytest.raises(ConfigError, match="findings in quarantine"):
         quarantine.keep(installation, word)
+
+
+def _without_rule_files(centre: Centre) -> None:
+    with centre.open() as installation:
+        for file in installation.place.rules.glob("*.yaml"):
+            file.unlink()
+
+
+def test_without_a_rule_file_what_is_due_is_planned_and_cut_and_no_standing_approval_is_made(
+    centre: Centre, tmp_path: Path
+) -> None:
+    numbers = centre.snapshot()
+    _without_rule_files(centre)
+    with pytest.raises(RuleError, match="no rule file"):
+        centre.planned()
+    before = len(centre.rows("notes"))
+    answer(centre, redact="")
+    plan, done = purged(centre)
+    assert cut_lines(plan) == [("notes", 1, 0)]
+    assert (plan.body.records, plan.body.notes[0].split(":")[0]) == (1, "there is no rule file")
+    assert done.cut == {"notes": 1}
+    assert centre.rows("notes")[ROW][2] == CUT
+    assert len(centre.rows("notes")) == before
+    assert in_snapshot(centre, numbers, tmp_path / "back")[ROW] == CUT
+    with centre.open() as installation, pytest.raises(NotApprovedError):
+        purge(installation, "")
+
+
+def test_without_a_rule_file_the_rules_in_force_stay_in_force(centre: Centre) -> None:
+    known = centre.approved().body.rule_set
+    centre.snapshot()
+    _without_rule_files(centre)
+    answer(centre, redact="")
+    plan, _ = purged(centre)
+    assert (plan.body.rule_set, plan.body.in_force, plan.body.changes) == (known, known, ())

@@ -31,7 +31,7 @@ def layer(sink: MemorySink, tier: int, text: bytes, deletes: rows.Bytes | None =
 
 
 def read(tree: Tree, sink: MemorySink, forgotten: tablereader.Forgotten | None = None) -> list[bytes]:
-    found = tablereader.read_table([tree], sink, 1, KEY, forgotten)
+    found = tablereader.read_tree(tree, sink, 1, KEY, forgotten)
     return sorted(line for batch in found for line in bytes(batch.text).splitlines())
 
 

@@ -208,3 +208,52 @@ def test_a_key_that_is_not_utf8_is_found_and_its_row_rewritten(path: Path) -> No
         ("text", "N@"),
         ("text", "n2"),
     ]
+
+
+@pytest.mark.parametrize("encoding", ["UTF-16le", "UTF-16be"])
+def test_rows_whose_keys_hold_halves_of_surrogate_pairs_are_found_and_nothing_else_is(
+    tmp_path: Path, encoding: str
+) -> None:
+    path, codec = tmp_path / "halves.db", "utf-16-le" if encoding == "UTF-16le" else "utf-16-be"
+    keys = ["\ud800", "\udc00", "a\ud800", "\ud800a", "\udc00\ud800", "\U0001f4a9", "a", "\ufffd"]
+    kept = "CAST(substr(?, 1) AS TEXT)"  # a bound blob itself would be taken for UTF-8
+    with closing(sqlite3.connect(path)) as made:
+        made.execute(f"PRAGMA encoding = '{encoding}'")
+        made.execute("CREATE TABLE people (k TEXT PRIMARY KEY, name TEXT)")
+        made.execute("CREATE TABLE cases (no INTEGER PRIMARY KEY, k TEXT REFERENCES people)")
+        for key in keys:
+            raw = key.encode(codec, "surrogatepass")
+            made.execute(f"INSERT INTO people VALUES ({kept}, 'Ada')", (raw,))
+        made.execute(f"INSERT INTO cases VALUES (1, {kept})", ("\udc00".encode(codec, "surrogatepass"),))
+        made.commit()
+    people = DataSet(name="people", source="crm", kind=DataSetKind.TABLE, columns={"name": PERSONAL})
+    cases = DataSet(
+        name="cases", source="crm", kind=DataSetKind.TABLE, links=(Link(to="people", by=("k",), columns=()),)
+    )
+    store, row_keys = live(path, people, cases), [b"t" + k.encode("utf-8", "surrogatepass") for k in keys]
+    assert sorted(k for f in store.facts("people") for k in f.keys.to_pylist()) == sorted(row_keys)
+    assert store.children("people", [row_keys[0]]) == {}
+    assert store.children("people", [row_keys[1]]) == {"cases": (b"i1",)}
+    assert store.rewrite("people", row_keys[:1], all_fall, {"name": lambda _: "Bo"}).gone == (row_keys[0],)
+    assert store.stub("people", row_keys[2:3]) == 1
+    assert sorted(ask(path, "SELECT name, count(*) FROM people GROUP BY 1"), key=str) == [
+        ("Ada", 6), ("Bo", 1), (None, 1),
+    ]  # fmt: skip
+    done = store.remove("people", row_keys[:5], all_fall)
+    assert (set(done.gone), done.left, done.absent) == ({*row_keys[:5]} - {row_keys[1]}, (row_keys[1],), ())
+    left = ask(path, "SELECT hex(CAST(k AS BLOB)) FROM people")
+    assert {bytes.fromhex(str(h)) for (h,) in left} == {
+        keys[i].encode(codec, "surrogatepass") for i in (1, 5, 6, 7)
+    }
+
+
+def test_a_key_that_the_encoding_of_the_database_cannot_hold_is_absent(tmp_path: Path) -> None:
+    path = tmp_path / "other.db"
+    with closing(sqlite3.connect(path)) as made:
+        made.execute("PRAGMA encoding = 'UTF-16le'")
+        made.execute("CREATE TABLE people (k TEXT PRIMARY KEY)")
+        made.execute("INSERT INTO people VALUES ('a')")
+        made.commit()
+    people = DataSet(name="people", source="crm", kind=DataSetKind.TABLE)
+    done = live(path, people).remove("people", [b"t\xff", b"ta"], all_fall)
+    assert (done.gone, done.left, done.absent) == ((b"ta",), (), (b"t\xff",))
