@@ -37,7 +37,8 @@ class Question:
 class Choice:
     """What falls. `linked`: children that fall with a parent; `refusals`: why nothing may be executed.
 
-    `quarantine`: likely card data that is cut, in data sets that the catalogue does not name, too.
+    `quarantine`: likely card data that is cut, in data sets that the catalogue does not name, too. `abroad`: (child,
+    parent) of links from other sources to records that fall; they are not followed.
     """
 
     tallies: dict[str, Tally] = field(default_factory=dict)
@@ -46,6 +47,7 @@ class Choice:
     old_detector: set[str] = field(default_factory=set)
     quarantine: list[Due] = field(default_factory=list)
     refusals: list[str] = field(default_factory=list)
+    abroad: set[tuple[str, str]] = field(default_factory=set)
 
     def keys(self, data_set: str) -> list[bytes]:
         """Return the keys of every record of a data set that goes or changes."""
@@ -183,6 +185,8 @@ def _close_over_links(world: World, question: Question, parent: str, choice: Cho
     falling = [*(tally.delete.keys if tally else ()), *choice.linked.get(parent, Falling()).keys]
     policies = orphans_of(world, parent)
     store = world.store_of(parent)
+    if falling:
+        _look_abroad(world, parent, choice)
     if not falling or not {Orphan.CASCADE, Orphan.REFUSE} & set(policies.values()):
         return
     for child, keys in getattr(store, "children", lambda *_: {})(parent, falling).items():
@@ -197,6 +201,20 @@ def _close_over_links(world: World, question: Question, parent: str, choice: Cho
             _cascade(world, question, child, stays, choice)
 
 
+def _look_abroad(world: World, parent: str, choice: Choice) -> None:
+    """Say of links from other sources that nobody looks along them, and refuse where the catalogue wants that looked at."""
+    for source in world.installation.catalogue.sources.values():
+        for child in source.data_sets.values() if source.name != world.source_of(parent).name else ():
+            policies = {link.orphan for link in child.links if link.to == parent}
+            if policies:
+                choice.abroad.add((child.name, parent))
+            if Orphan.REFUSE in policies:
+                choice.refusals.append(
+                    f"records of `{parent}` fall, and `{child.name}`, which lies in another source, may refer to them:"
+                    " that is not looked for, and the catalogue says `refuse`"
+                )
+
+
 def _cascade(world: World, question: Question, child: str, keys: list[bytes], choice: Choice) -> None:
     """Let children fall that no hold and no duty keeps."""
     into = choice.linked.setdefault(child, Falling())
@@ -209,7 +227,10 @@ def _cascade(world: World, question: Question, child: str, keys: list[bytes], ch
 
 
 def orphans_of(world: World, parent: str) -> Mapping[str, Orphan]:
-    """Return what the catalogue says becomes of each child data set of the same source; of two links the stricter."""
+    """Return what the catalogue says becomes of each child data set of the same source; of two links the stricter.
+
+    Links from other sources are told in the plan, see `_look_abroad`.
+    """
     order = (Orphan.REFUSE, Orphan.STUB, Orphan.DETACH, Orphan.CASCADE)
     found: dict[str, Orphan] = {}
     for child in world.source_of(parent).data_sets.values():

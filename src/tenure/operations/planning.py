@@ -189,6 +189,11 @@ def _notes(choice: Choice) -> tuple[str, ...]:
         notes.append(
             "records that are edited are taken out of older snapshots whole; the next snapshot holds them as edited"
         )
+    notes += [
+        f"{child} refers to {parent} from another source: records of it that refer to what falls were not looked for; "
+        f"give {child} a rule of its own"
+        for child, parent in sorted(choice.abroad)
+    ]
     return tuple(notes)
 
 
