@@ -73,8 +73,10 @@ def writers(folder: Path, repository: bytes, ask: Ask) -> Mapping[str, Writer]:
     return found
 
 
-def keep_writer(folder: Path, repository: bytes, writer: Writer, at: datetime) -> Path:
-    """Write a writer's key file; return its path."""
+def keep_writer(
+    folder: Path, repository: bytes, writer: Writer, at: datetime, *, passphrase: bytes | None = None
+) -> Path:
+    """Write a writer's key file, under the installation's passphrase where there is one; return its path."""
     key = KeyFile(
         kind=KeyKind.WRITER,
         repository=repository.hex(),
@@ -89,7 +91,7 @@ def keep_writer(folder: Path, repository: bytes, writer: Writer, at: datetime) -
         },
     )
     path = folder / f"writer-{writer.secrets.source}.key"
-    write_key_file(path, key, passphrase=None)
+    write_key_file(path, key, passphrase=passphrase)
     return path
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from zoneinfo import ZoneInfo, available_timezones
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from tenure.domain.catalogue import (
@@ -135,6 +135,8 @@ class Settings(BaseSettings):
     issuer: IssuerSettings = IssuerSettings()
     repository: RepositorySettings
     keys: str = "keys"
+    key_passphrase: SecretStr | None = None  # from the environment alone: see `read`
+    key_passphrase_file: str = ""
     state: str = "state"
     rules: str = "retention_rules"
     scratch: str = ""
@@ -181,6 +183,13 @@ def read(path: Path) -> Settings:
         raise ConfigError(f"{path}{where} is not YAML: {getattr(e, 'problem', e)}") from e
     if not isinstance(loaded, Mapping):
         raise ConfigError(f"{path} holds no settings", hint="run `tenure init` for a commented example")
+    if (
+        "key_passphrase" in loaded
+    ):  # whoever copies the folder would have both the keys and what protects them
+        raise ConfigError(
+            f"{path} holds a passphrase: `key_passphrase` is no setting of the file",
+            hint="set TENURE_KEY_PASSPHRASE, or name a file outside with `key_passphrase_file`",
+        )
     try:
         return Settings(**{str(k): v for k, v in loaded.items()})
     except ValidationError as e:

@@ -3,11 +3,11 @@
 import os
 from collections.abc import Callable, Mapping
 from concurrent.futures import Executor, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
 
-from tenure.bootstrap import keyfiles
+from tenure.bootstrap import keyfiles, passphrases
 from tenure.bootstrap.settings import Settings, catalogue_of, read
 from tenure.bootstrap.stores import folder_of, open_store
 from tenure.control.database import ControlDatabase
@@ -52,11 +52,13 @@ def build(config: Path, machine: Machine) -> Installation:
     """
     settings = read(config)
     root = config.absolute().parent
+    passphrase = passphrases.given(settings, root)
+    machine = replace(machine, passphrase=passphrases.asking(passphrase, machine.passphrase))
     catalogue = catalogue_of(settings, root)
     place = _place(settings, root)
     place.state.mkdir(parents=True, exist_ok=True, mode=0o700)
     pins = _pins(settings)
-    stores = _Stores(settings, root, place, machine)
+    stores = _Stores(settings, root, place, machine, passphrase)
     evidence_key = keyfiles.evidence(place.keys, pins.repository, machine.passphrase)
     threads = ThreadPoolExecutor(max_workers=machine.cpus, thread_name_prefix="tenure")
     return Installation(
@@ -76,12 +78,15 @@ def build(config: Path, machine: Machine) -> Installation:
         open_reading=lambda: stores.open(pins, stores.all_rights(pins)),
         admit=lambda source: stores.admit(pins, source),
         evidence_key=evidence_key,
+        key_passphrase=passphrase,
         officer=settings.officer,
         session=timedelta(hours=settings.session_hours),
         objectives=_objectives(settings),
         keep=_keeping(settings),
         own=_own(settings, root, place),
-        settings_text=settings.model_dump_json(exclude={"repository": {"key_stores"}}).encode(),
+        settings_text=settings.model_dump_json(
+            exclude={"repository": {"key_stores"}, "key_passphrase": True}
+        ).encode(),
     )
 
 
@@ -122,11 +127,14 @@ def open_control(path: Path, clock: Clock) -> ControlDatabase:
 class _Stores:
     """Opens a repository, each time with the rights asked for."""
 
-    def __init__(self, settings: Settings, root: Path, place: Place, machine: Machine) -> None:
+    def __init__(
+        self, settings: Settings, root: Path, place: Place, machine: Machine, passphrase: bytes | None
+    ) -> None:
         self._settings = settings
         self._root = root
         self._place = place
         self._machine = machine
+        self._passphrase = passphrase
 
     def where(self) -> repository.Place:
         """Return the repository's place."""
@@ -165,7 +173,9 @@ class _Stores:
         if any(w.source == source and not w.removed for w in opened.state.writers.values()):
             opened.remove(source, "its key file is missing and it took no snapshot")
         writer = opened.admit(source)
-        keyfiles.keep_writer(self._place.keys, opened.id, writer, self._machine.clock.now())
+        keyfiles.keep_writer(
+            self._place.keys, opened.id, writer, self._machine.clock.now(), passphrase=self._passphrase
+        )
         return writer
 
 

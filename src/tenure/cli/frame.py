@@ -129,7 +129,7 @@ class Frame:
         if not sys.stdin.isatty():
             raise KeyUnavailableError(
                 "a key file is protected by a passphrase, and nobody is here to type it",
-                hint="run the command in a terminal, or use key files without passphrase on this machine",
+                hint="run the command in a terminal, or give it with `key_passphrase_file` or TENURE_KEY_PASSPHRASE",
             )
         return str(click.prompt("Passphrase of the key file", hide_input=True, err=True)).encode()
 

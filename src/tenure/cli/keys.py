@@ -5,6 +5,7 @@ from pathlib import Path
 import click
 
 from tenure.cli.frame import INCOMPLETE, Frame, common, number
+from tenure.cli.keyphrase import new_passphrase, passphrase
 from tenure.operations import rotating
 from tenure.operations.rotating import Rotated, Secrecy
 
@@ -24,7 +25,9 @@ def keys() -> None:
 def keys_status(frame: Frame) -> int:
     """Show epochs, their recipients, writers, and which key files are here."""
     with frame.installation() as installation:
-        found = rotating.keys_status(installation, Secrecy(ask=frame.passphrase))
+        found = rotating.keys_status(
+            installation, Secrecy(ask=frame.passphrase, reader=installation.key_passphrase)
+        )
     rows = [
         [
             str(k.epoch),
@@ -76,9 +79,9 @@ def rotate(frame: Frame, protect: bool, recovery_key: Path | None) -> int:  # no
     Both new keys prove that they open what is theirs, before an old one goes. A rotation that was cut short goes on
     when it is run again.
     """
-    phrase = _new_passphrase() if protect else None
+    phrase = new_passphrase() if protect else None
     with frame.installation() as installation:
-        secrecy = Secrecy(ask=frame.passphrase, protect=phrase)
+        secrecy = Secrecy(ask=frame.passphrase, protect=phrase, reader=installation.key_passphrase)
         done = rotating.rotate(installation, secrecy, recovery=recovery_key)
     _tell(frame, done)
     frame.document(
@@ -94,12 +97,6 @@ def rotate(frame: Frame, protect: bool, recovery_key: Path | None) -> int:  # no
         }
     )
     return 0 if done.final_at else INCOMPLETE
-
-
-def _new_passphrase() -> bytes:
-    return str(
-        click.prompt("Passphrase of the new key files", hide_input=True, confirmation_prompt=True, err=True)
-    ).encode()
 
 
 def _tell(frame: Frame, done: Rotated) -> None:
@@ -140,5 +137,7 @@ def check_recovery(frame: Frame, file: Path) -> int:
     frame.document({"cohorts": opened.cohorts, "chunks": opened.chunks})
     return 0
 
+
+keys.add_command(passphrase)
 
 COMMANDS = (keys,)

@@ -9,7 +9,7 @@ from tenure.crypto.hashing import KEY_BYTES, random_bytes
 SALT_BYTES = 16
 
 # A damaged or planted file must not make the reader allocate or compute without end.
-_MOST_KIB = 4 * 1024 * 1024
+_MOST_KIB = 1024 * 1024  # 16 times what is written
 _MOST_ITERATIONS = 64
 _MOST_LANES = 64
 

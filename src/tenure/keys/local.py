@@ -32,6 +32,7 @@ from tenure.crypto.hpke import PRIVATE_BYTES, RecipientPrivate, RecipientPublic,
 from tenure.crypto.passphrase import Stretching, stretch
 from tenure.domain.errors import ConfigError, IntegrityError, KeyMismatchError, KeyUnavailableError
 from tenure.keys.base import WrappedKey
+from tenure.keys.disk import fill, sync_folder
 
 PROVIDER = "local"
 
@@ -167,8 +168,8 @@ def write_key_file(path: Path, key: KeyFile, *, passphrase: bytes | None) -> Non
             raise ConfigError(f"key file {path} exists already", hint=hint) from e
         raise _unwritable(path, e) from e
     try:
-        _fill(fd, content)
-        _sync_folder(path.parent)
+        fill(fd, content)
+        sync_folder(path.parent)
     except BaseException as e:
         path.unlink()
         if isinstance(e, OSError):
@@ -227,9 +228,9 @@ def destroy_key_file(path: Path) -> None:
     """
     try:
         fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
-        _fill(fd, random_bytes(os.fstat(fd).st_size))
+        fill(fd, random_bytes(os.fstat(fd).st_size))
         path.unlink()
-        _sync_folder(path.parent)
+        sync_folder(path.parent)
     except OSError as e:
         raise KeyUnavailableError(
             f"key file {path} cannot be destroyed: {_reason(e)}",
@@ -300,7 +301,7 @@ def _unseal(header: dict[str, Any], path: Path, passphrase: Callable[[], bytes] 
     if passphrase is None:
         raise KeyUnavailableError(
             f"key file {path} is protected by a passphrase and none was given",
-            hint="give the passphrase as the settings describe, then run the command again",
+            hint="give it with `key_passphrase_file` or TENURE_KEY_PASSPHRASE, then run the command again",
         )
     protected = header["protected"]
     how = Stretching(salt=_bytes(protected["salt"]), **protected["argon2id"])
@@ -313,6 +314,9 @@ def _unseal(header: dict[str, Any], path: Path, passphrase: Callable[[], bytes] 
         return aead.open_sealed(stretch(typed, how), sealed, aad=_bound(header))
     except IntegrityError as e:
         raise KeyMismatchError(wrong, hint="check the passphrase and run the command again") from e
+    except MemoryError as e:
+        hint = f"run the command where {how.memory // 1024} MiB of memory are free"
+        raise KeyUnavailableError(f"there is too little memory to open key file {path}", hint=hint) from e
 
 
 def _bound(header: Mapping[str, Any]) -> bytes:
@@ -338,25 +342,6 @@ def _read(path: Path, expected: str) -> bytes:
     except OSError as e:
         state = "is missing" if e.errno == errno.ENOENT else f"cannot be read: {_reason(e)}"
         raise KeyUnavailableError(f"{expected} {path} {state}") from e
-
-
-def _fill(fd: int, content: bytes) -> None:
-    """Write from the start, sync, close."""
-    try:
-        done = 0
-        while done < len(content):
-            done += os.write(fd, content[done:])
-        os.fsync(fd)
-    finally:
-        os.close(fd)
-
-
-def _sync_folder(folder: Path) -> None:
-    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)
 
 
 def _json(value: object) -> bytes:

@@ -67,7 +67,7 @@ class Installation:
     `open_writing` opens the repository with writers' keys only; `open_reading` with the reading key, and the purge
     key where this process has it; `where` names its stores without opening it, for what must work on a damaged one,
     and `pins` whom this process trusts. `own`: folders of the installation, where nothing may be restored to.
-    `officer`: who is at the keyboard, as evidence names them.
+    `officer`: who is at the keyboard, as evidence names them. `key_passphrase`: of key files, where settings give one.
     """
 
     name: str
@@ -86,6 +86,7 @@ class Installation:
     open_reading: Callable[[], Repository]
     admit: Callable[[str], Writer]
     evidence_key: SigningKey = field(repr=False)
+    key_passphrase: bytes | None = field(default=None, repr=False)
     officer: str = "operator"
     session: timedelta = timedelta(hours=24)
     objectives: Mapping[str, Objectives] = field(default_factory=dict)

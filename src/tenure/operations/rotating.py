@@ -38,10 +38,24 @@ EVERY_KIND = (KeyKind.READER, KeyKind.RECOVERY)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Secrecy:
-    """How key files are read and written. `ask`: for the passphrase of one; `protect`: passphrase of new ones."""
+    """How key files are read and written. `ask`: for the passphrase of one; `protect`: passphrase of new ones.
+
+    `reader`: passphrase of reading keys, old and new, as settings give it. The recovery key is never put under it: it
+    has to open where this machine and its settings are gone.
+    """
 
     ask: Callable[[], bytes] | None = None
     protect: bytes | None = field(default=None, repr=False)
+    reader: bytes | None = field(default=None, repr=False)
+
+    def asking(self, path: Path) -> Callable[[], bytes] | None:
+        """Return whom to ask for the passphrase of a key file."""
+        reader = self.reader
+        return self.ask if reader is None or not path.name.startswith("epoch-") else lambda: reader
+
+    def protecting(self, kind: KeyKind) -> bytes | None:
+        """Return the passphrase of a new key file."""
+        return self.reader if self.reader is not None and kind is KeyKind.READER else self.protect
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -175,7 +189,7 @@ def _kept(
     """Return the key in a file, made first where there is none and `make` says so."""
     repository = installation.pins.repository.hex()
     if path.exists():
-        found = read_key_file(path, passphrase=secrecy.ask, kind=kind, repository=repository)
+        found = read_key_file(path, passphrase=secrecy.asking(path), kind=kind, repository=repository)
         if (
             found.fields.get("purge_public", installation.pins.purge_key.raw)
             != installation.pins.purge_key.raw
@@ -191,7 +205,7 @@ def _kept(
     key = KeyFile(
         kind=kind, repository=repository, name=path.stem, created=installation.clock.now(), fields=fields
     )
-    write_key_file(path, key, passphrase=secrecy.protect)
+    write_key_file(path, key, passphrase=secrecy.protecting(kind))
     return private
 
 
@@ -268,7 +282,7 @@ def _key_files(installation: Installation, secrecy: Secrecy) -> dict[Path, Recip
 
 
 def _read(installation: Installation, path: Path, secrecy: Secrecy) -> KeyFile:
-    return read_key_file(path, passphrase=secrecy.ask, repository=installation.pins.repository.hex())
+    return read_key_file(path, passphrase=secrecy.asking(path), repository=installation.pins.repository.hex())
 
 
 def _attest(installation: Installation, done: Rotated) -> None:

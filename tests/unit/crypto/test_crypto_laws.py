@@ -271,7 +271,7 @@ def test_a_stretching_out_of_bounds_is_refused(wrong: dict[str, object]) -> None
     with pytest.raises(ValueError, match="out of bounds"):
         Stretching(**{"salt": bytes(16), **wrong})  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="out of bounds"):
-        Stretching(salt=bytes(16), memory=4 * 1024 * 1024 + 1)
+        Stretching(salt=bytes(16), memory=1024 * 1024 + 1)
 
 
 def test_random_bytes_come_in_the_number_asked_for_and_never_twice() -> None:
