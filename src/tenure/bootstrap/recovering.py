@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tenure.bootstrap.stores import open_store
-from tenure.bootstrap.wiring import Machine
+from tenure.bootstrap.wiring import Machine, threads_for
 from tenure.crypto.hpke import RecipientPrivate
 from tenure.crypto.signing import VerifyKey
 from tenure.domain.errors import ConfigError
@@ -78,7 +78,8 @@ def recovered(remains: Remains, machine: Machine) -> Iterator[Recovered]:
         key_stores=KeyStores(stores),
         memory=HeadInMemory(),
     )
-    executor = ThreadPoolExecutor(max_workers=machine.cpus, thread_name_prefix="tenure")
+    stored = (remains.repository, *remains.key_stores)
+    executor = ThreadPoolExecutor(threads_for(stored, machine), thread_name_prefix="tenure")
     try:
         repository = Repository.open(place, pins_of(key), rights_of(key))
         yield Recovered(repository=repository, progress=machine.progress, executor=executor)

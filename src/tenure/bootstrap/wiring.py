@@ -1,7 +1,7 @@
 """Builds every object of an installation from its settings; nothing else in Tenure does."""
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import timedelta
@@ -30,8 +30,14 @@ from tenure.sources.folder import FolderSource
 PROCESS_POOL_BYTES = 64 * 1024 * 1024
 """From this size of a database on, worker processes that read it are worth their start (about a second)."""
 
+WAITING = 4
+"""Threads beside one a core where a store is across a network: some wait for it while others work."""
+
 CONTROL = "control.db"
 """The control database, below the folder `state`."""
+
+MOST_THREADS = 6
+"""Each holds some 40 MB at work: more of them would not stay below the 512 MB that snapshots and restores promise."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,7 +66,8 @@ def build(config: Path, machine: Machine) -> Installation:
     pins = _pins(settings)
     stores = _Stores(settings, root, place, machine, passphrase)
     evidence_key = keyfiles.evidence(place.keys, pins.repository, machine.passphrase)
-    threads = ThreadPoolExecutor(max_workers=machine.cpus, thread_name_prefix="tenure")
+    stored = (settings.repository.object_store, *settings.repository.key_stores.values())
+    threads = ThreadPoolExecutor(threads_for(stored, machine), thread_name_prefix="tenure")
     return Installation(
         name=settings.installation,
         place=place,
@@ -88,6 +95,12 @@ def build(config: Path, machine: Machine) -> Installation:
             exclude={"repository": {"key_stores"}, "key_passphrase": True}
         ).encode(),
     )
+
+
+def threads_for(addresses: Iterable[str], machine: Machine) -> int:
+    """Return how many threads work with the stores at these addresses."""
+    waiting = WAITING if any(url.startswith("s3:") for url in addresses) else 0
+    return min(machine.cpus + waiting, MOST_THREADS)
 
 
 def _keeping(settings: Settings) -> Keeping:

@@ -1,6 +1,7 @@
 """Where an S3 store lies and how it is reached; makes the client."""
 
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
 
@@ -98,7 +99,7 @@ def make_client(settings: S3Settings) -> Any:
         request_checksum_calculation="when_required",
         response_checksum_validation="when_required",
     )
-    return _session(settings).client(
+    return _session(access, settings.region).client(
         "s3",
         endpoint_url=settings.endpoint or None,
         config=config,
@@ -108,9 +109,9 @@ def make_client(settings: S3Settings) -> Any:
     )
 
 
-def _session(settings: S3Settings) -> boto3.Session:
-    access = settings.access
-    session = boto3.Session(profile_name=access.profile or None, region_name=settings.region or None)
+@lru_cache(maxsize=16)  # each reads boto3's description of S3 anew, which takes longer than many a request
+def _session(access: S3Access, wanted: str) -> boto3.Session:
+    session = boto3.Session(profile_name=access.profile or None, region_name=wanted or None)
     if not access.role_arn:
         # Servers other than AWS have no regions, and signatures need the name of one.
         return (
