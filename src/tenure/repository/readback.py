@@ -86,8 +86,10 @@ class ReadBack:
         if self.reading.share >= 1:
             checks = {c: replace(check, through=0) for c, check in checks.items()}
         for cohort in sorted(sizes, key=lambda c: (checks[c].at, checks[c].through == 0, tags[c])):
-            if self.left <= 0 or self.reading.is_over():
+            if self.reading.is_over():
                 return
+            if self.left <= 0 and sizes[cohort]:
+                continue  # those of which all was forgotten cost nothing, and have to be proven too
             self._cohort(cohort, checks[cohort])
             self.let_go(cohort)
 

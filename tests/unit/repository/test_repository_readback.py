@@ -5,11 +5,13 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from support.repo import House, take
+from support.forgets import forget
+from support.repo import House, identities, take
 from tenure.domain.progress import SilentProgress
 from tenure.objectstore.memory import MemoryStore
 from tenure.repository import names, readback
 from tenure.repository.readback import Check, Reading
+from tenure.repository.scopes import Scope
 from tenure.repository.verify import Verification, with_keys
 
 MONTHS = [f"2025-{month:02}" for month in range(1, 7)]
@@ -144,3 +146,18 @@ def test_workers_find_what_one_alone_finds(house: House) -> None:
         (d.what, d.where, d.snapshots) for d in alone.damage
     }
     assert (together.chunks, together.bytes) == (alone.chunks, alone.bytes)
+
+
+@pytest.mark.parametrize("share", [0.3, 1.0])
+def test_cohorts_of_which_all_was_forgotten_are_proven_like_any_other(share: float) -> None:
+    gone = [path.encode() for path in CALLS if path != f"{MONTHS[0]}.wav"]
+    for _ in range(6):  # for each house draws the order of its cohorts
+        house = House()
+        house.create("crm")
+        number = take(house, {1: (MONTHS[0], "c", "note")}, CALLS)
+        ids = identities(house.open(reader=True), "crm", gone)
+        forget(house, {"crm": Scope(records={"calls": ids})})
+        notebook = Notebook()
+        for _ in range(1 if share == 1.0 else 8):
+            assert notebook.look(house, share).damage == []
+        assert notebook.proven(house) >= number
