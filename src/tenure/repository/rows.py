@@ -27,6 +27,8 @@ LONGEST_EMBEDDED = 15
 HASHED = 0xFF
 """The 16th byte of the identity of a longer key text; no length is 255, so the two sorts never meet."""
 
+_HASHED_TOGETHER = 512  # lines: as objects they stay in a core's own cache
+
 Bits = NDArray[np.bool_]
 Bytes = NDArray[np.uint8]
 Offsets = NDArray[np.int64]
@@ -139,12 +141,14 @@ def row_hashes(batch: RowBatch, seed: int) -> Words:
     Raises:
         ValueError: The offsets are not where the newlines are.
     """
-    lines = bytes(batch.text).split(b"\n")
-    lines.pop()
-    if len(lines) != len(batch):
-        raise ValueError("a batch's offsets disagree with its newlines")
-    digests = b"".join(map(xxhash.xxh3_128_digest, lines, repeat(seed)))
-    return np.frombuffer(digests, ">u8").reshape(-1, 2)[:, ::-1].astype(np.uint64)
+    view, offsets, digests = memoryview(batch.text), batch.offsets, []
+    for start in range(0, len(batch), _HASHED_TOGETHER):
+        stop = min(start + _HASHED_TOGETHER, len(batch))
+        lines = bytes(view[offsets[start] : offsets[stop]]).split(b"\n")
+        if len(lines) != stop - start + 1 or lines.pop():
+            raise ValueError("a batch's offsets disagree with its newlines")
+        digests += map(xxhash.xxh3_128_digest, lines, repeat(seed))
+    return np.frombuffer(b"".join(digests), ">u8").reshape(-1, 2)[:, ::-1].astype(np.uint64)
 
 
 def content_hash(hashes: Words) -> tuple[int, int]:

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 Bytes = NDArray[np.uint8]
 Places = NDArray[np.int64]
+Kinds = NDArray[np.int64] | NDArray[np.uint8]
 
 _LEAF, _INTERIOR = 0x0D, 0x05  # of a table
 _LEAF_HEADER, _INTERIOR_HEADER = 8, 12
@@ -24,9 +25,13 @@ _DEEPEST = 20  # levels; SQLite's own limit
 _PAD = 16  # bytes behind the pages, so that a whole word can be read at any place
 _VARINT = 9  # bytes of the longest
 _WORD = 8
-_SIZES = np.array([0, 1, 2, 3, 4, 6, 8, 8, 0, 0, 0, 0], np.int64)
-_RESERVED = (10, 11)  # serial types that no file holds
 _FIRST_SIZED = 12
+_NO_TYPE = -1
+_SIZES = np.array(
+    [0, 1, 2, 3, 4, 6, 8, 8, 0, 0, _NO_TYPE, _NO_TYPE, *((kind - _FIRST_SIZED) // 2 for kind in range(12, 256))],
+    np.int64,
+)
+"""Bytes of a value by its serial type, of those that one byte can name; no file holds types 10 and 11."""
 _UTF8 = 1
 NULL, REAL, ZERO, ONE = (
     0,
@@ -72,7 +77,8 @@ class PageFile:
         """
         if len(numbers) and not (numbers.min() > 0 and numbers.max() <= self.count):
             raise UnreadablePagesError
-        found = np.zeros(len(numbers) * self.size + _PAD, np.uint8)
+        found = np.empty(len(numbers) * self.size + _PAD, np.uint8)
+        found[-_PAD:] = 0
         view = found.data
         bounds = [0, *(np.flatnonzero(np.diff(numbers) != 1) + 1).tolist(), len(numbers)]
         for start, stop in pairwise(bounds):
@@ -144,13 +150,19 @@ def _big_endian(found: Bytes, at: Places, size: int) -> Places:
     return value
 
 
+def _kinds(found: Bytes, at: Places) -> tuple[Kinds, Places]:
+    """Return serial types as `_varints` would, as bytes where one is enough for each, as it nearly always is."""
+    byte = found[at]
+    return (byte, at + 1) if int(byte.max(initial=0)) < 0x80 else _varints(found, at)
+
+
 def _varints(found: Bytes, at: Places) -> tuple[Places, Places]:
     """Return the variable-length integers at some places, and the places behind them."""
     byte = found[at]
     value, at = byte.astype(np.int64), at + 1
-    more = byte >= 0x80
-    if not more.any():
+    if int(byte.max(initial=0)) < 0x80:
         return value, at
+    more = byte >= 0x80
     value &= 0x7F
     for _ in range(_VARINT - 2):
         byte = found[at]
@@ -167,7 +179,7 @@ class Cells:
     """One column of n rows. `kinds`: serial types; `at`: where the values begin in `text`; `sizes` in bytes."""
 
     text: Bytes
-    kinds: Places
+    kinds: Kinds
     at: Places
     sizes: Places
 
@@ -182,10 +194,12 @@ class Cells:
         """Return the values of a column of integers only (int64)."""
         # The word that ends where the value ends, with what stands before the value shifted out.
         words = np.ndarray((self.text.size - _WORD + 1,), ">i8", self.text, strides=(1,))
-        shift = 64 - 8 * self.sizes
+        shift = np.minimum(64 - 8 * self.sizes, 63)
         found: Places = words[self.at + self.sizes - _WORD].astype(np.int64)
-        found = np.where(self.sizes > 0, found << np.minimum(shift, 63) >> np.minimum(shift, 63), 0)
-        return np.where(self.kinds == ONE, 1, found)
+        found = found << shift >> shift
+        if int(self.sizes.min(initial=1)) == 0:
+            found = np.where(self.sizes > 0, found, self.kinds == ONE)
+        return found
 
     def reals(self) -> NDArray[np.float64]:
         """Return the values of a column of reals only."""
@@ -256,18 +270,24 @@ def _columns(found: Bytes, at: Places, sizes: Places, columns: int) -> Iterator[
     length, place = _varints(found, at)
     body = at + length
     for _ in range(columns):
-        kinds, place = _varints(found, place)
-        if len(kinds) and (kinds.min() < 0 or np.isin(kinds, _RESERVED).any()):
-            raise UnreadablePagesError
-        width = np.where(
-            kinds < _FIRST_SIZED,
-            _SIZES[np.minimum(kinds, _FIRST_SIZED - 1)],
-            kinds - _FIRST_SIZED >> 1,
-        )
+        kinds, place = _kinds(found, place)
+        width = _widths(kinds)
         yield Cells(text=found, kinds=kinds, at=body, sizes=width)
         body = body + width
     if not (np.array_equal(place, at + length) and np.array_equal(body, at + sizes)):
         raise UnreadablePagesError
+
+
+def _widths(kinds: Kinds) -> Places:
+    if kinds.dtype == np.uint8:
+        width = _SIZES[kinds]
+    elif int(kinds.min()) < 0:
+        raise UnreadablePagesError
+    else:
+        width = np.where(kinds < len(_SIZES), _SIZES[np.minimum(kinds, len(_SIZES) - 1)], kinds - _FIRST_SIZED >> 1)
+    if int(width.min(initial=0)) < 0:
+        raise UnreadablePagesError
+    return width
 
 
 def _with_overflow(file: PageFile, found: Bytes, at: Places, sizes: Places) -> tuple[Bytes, Places]:

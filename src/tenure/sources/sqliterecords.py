@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from tenure.sources.base import RowBatch
 from tenure.sources.rowtext import CellTable, unescape_column
-from tenure.sources.sqlitecells import gathered
+from tenure.sources.assembling import gathered
 
 Bytes = NDArray[np.uint8]
 Places = NDArray[np.int64]
