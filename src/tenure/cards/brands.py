@@ -6,11 +6,13 @@ rarer than telephone and article numbers that look the same, so they never stand
 """
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
 
 SHORTEST = 12
+_PREFIX = 4  # digits of the longest prefix
 LONGEST = 19  # ISO/IEC 7812-1: at most 19 digits
 
 
@@ -60,13 +62,13 @@ TEST_NUMBERS = frozenset(
 )
 
 
+_DOUBLED = bytes.maketrans(b"0123456789", b"0246813579")  # to the digit sum of twice the digit
+
+
 def luhn(digits: str) -> bool:
     """Return whether decimal `digits` pass the Luhn check (ISO/IEC 7812-1, annex B)."""
-    total = 0
-    for position, char in enumerate(reversed(digits)):
-        value = int(char) << (position & 1)
-        total += value - 9 if value > 9 else value
-    return total % 10 == 0
+    raw = digits.encode()
+    return (sum(raw[-1::-2]) + sum(raw[-2::-2].translate(_DOUBLED)) - ord("0") * len(raw)) % 10 == 0
 
 
 def luhn_digit(body: str) -> str:
@@ -76,13 +78,18 @@ def luhn_digit(body: str) -> str:
 
 def brand_of(digits: str) -> Brand | None:
     """Return the brand with the longest prefix that fits `digits` and their number, `ask` lengths included."""
+    return _brand_of(digits[:_PREFIX], len(digits))
+
+
+@lru_cache(maxsize=1 << 14)
+def _brand_of(prefix: str, length: int) -> Brand | None:
     best: tuple[int, Brand] | None = None
     for brand in BRANDS:
-        if len(digits) not in brand.lengths | brand.ask:
+        if length not in brand.lengths | brand.ask:
             continue
         for first, last in brand.prefixes:
             size = len(str(first))
-            if first <= int(digits[:size]) <= last and (best is None or size > best[0]):
+            if first <= int(prefix[:size]) <= last and (best is None or size > best[0]):
                 best = (size, brand)
     return best[1] if best else None
 

@@ -19,7 +19,7 @@ from tenure.cards.blobs import BlobsSeen
 from tenure.cards.columns import ColumnKind, judge_column
 from tenure.cards.detect import find
 from tenure.cards.findings import Confidence, Finding, Kind
-from tenure.cards.prefilter import scan
+from tenure.cards.prefilter import scanned
 from tenure.cards.quarantine import TableAnswers, Verdict, Waiting
 from tenure.cards.redact import ROUNDS, Keep, redact
 
@@ -176,11 +176,13 @@ def redact_rows(text: bytes | memoryview, offsets: NDArray[np.int64], plan: Rows
     """
     view = memoryview(text).cast("B")
     tally = _Tally(text=view, offsets=offsets)
-    seen = blobs.look(text, offsets, plan.cells) if plan.written is Cells.CLASSED else BlobsSeen()
+    found = scanned(text, offsets)
+    classed = plan.written is Cells.CLASSED
+    seen = blobs.look(text, offsets, plan.cells) if classed and found.blobs else BlobsSeen()
     tally.counts.unreadable = seen.unreadable
     changed: list[int] = []
     lines: list[bytes] = []
-    for row in np.union1d(scan(text, offsets), seen.rows).tolist():
+    for row in np.union1d(found.rows, seen.rows).tolist():
         line = bytes(view[offsets[row] : offsets[row + 1]])
         new = _redact_line(line, row, plan, tally)
         if new != line:

@@ -13,11 +13,10 @@ from typing import Any, cast
 
 import numpy as np
 
-from tenure.cards import blobs
+from tenure.cards import blobs, prefilter
 from tenure.cards.columns import ColumnKind, judge_column
 from tenure.cards.detect import find
 from tenure.cards.findings import Confidence, Finding, Kind
-from tenure.cards.prefilter import scan
 from tenure.cards.rows import regrade, text_of
 from tenure.domain.catalogue import SourceKind
 from tenure.domain.errors import ConfigError
@@ -177,10 +176,13 @@ def _table(installation: Installation, view: View, data_set: str, by: str, found
 
 def _rows_to_look_at(batch: RowBatch, layout: RowLayout, data_set: str, found: Scanned) -> list[int]:
     """Return the rows that may hold card data; count the binary cells that cannot be looked into."""
+    found_here = prefilter.scanned(batch.text, batch.offsets)
+    if not found_here.blobs:
+        return found_here.rows.tolist()  # type: ignore[no-any-return]
     seen = blobs.look(batch.text, batch.offsets, range(layout.key_cells, len(layout.columns)))
     for at, cells in seen.unreadable.items():
         found.unreadable[data_set, layout.columns[at]] += cells
-    rows: list[int] = np.union1d(scan(batch.text, batch.offsets), seen.rows).tolist()
+    rows: list[int] = np.union1d(found_here.rows, seen.rows).tolist()
     return rows
 
 

@@ -141,7 +141,8 @@ def row_hashes(batch: RowBatch, seed: int) -> Words:
     Raises:
         ValueError: The offsets are not where the newlines are.
     """
-    view, offsets, digests = memoryview(batch.text), batch.offsets, []
+    view, offsets = memoryview(batch.text), batch.offsets
+    digests: list[bytes] = []
     for start in range(0, len(batch), _HASHED_TOGETHER):
         stop = min(start + _HASHED_TOGETHER, len(batch))
         lines = bytes(view[offsets[start] : offsets[stop]]).split(b"\n")

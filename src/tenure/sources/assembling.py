@@ -37,7 +37,9 @@ class Assembly:
         start = self.add(np.frombuffer(text or b"", np.uint8))
         return start + bounds[:-1], start + bounds[1:]
 
-    def together(self, pieces: Sequence[tuple[Places, Places]], before: int, after: int) -> tuple[Bytes, Places]:
+    def together(
+        self, pieces: Sequence[tuple[Places, Places]], before: int, after: int
+    ) -> tuple[Bytes, Places]:
         """Return n rows of k pieces each end to end, writable, and n * k + 1 offsets, of every piece of every row.
 
         Args:

@@ -30,7 +30,9 @@ _CLASS_OF = np.array(
 _NOWHERE = np.empty(0, np.int64)
 _TAB, _NEWLINE, _BACKSLASH = b"\t\n\\"
 _FRONT = 2  # bytes: what separates a cell from the one before it, and the letter of its class
-_CONTROLS = 0x20  # bytes below are what row text separates cells and lines with, what it escapes, and what is rare
+_CONTROLS = (
+    0x20  # bytes below are what row text separates cells and lines with, what it escapes, and what is rare
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,7 +60,7 @@ class _Column:
     starts: Places = field(default_factory=lambda: _NOWHERE)
     ends: Places = field(default_factory=lambda: _NOWHERE)
 
-    def places_of(self, kind: int) -> slice | Places:
+    def places_of(self, kind: int) -> Any:
         """Return which cells are of one storage class."""
         return slice(None) if len(self.found) == 1 else np.flatnonzero(self.classes == kind)
 
@@ -80,7 +82,7 @@ def batch_of_rows(rows: Rows, picked: Sequence[Picked], linked: Sequence[Any], p
     each = len(picked) + len(linked)
     # The newline in front of the first line is none of its own, so offsets are those of the newlines.
     offsets = np.ascontiguousarray(bounds[::each])
-    return RowBatch(text=memoryview(text)[1:], offsets=offsets, facts=_facts(text, bounds, each, plan))
+    return RowBatch(text=text.data[1:], offsets=offsets, facts=_facts(text, bounds, each, plan))
 
 
 def _column(rows: Rows, pick: Picked) -> _Column:

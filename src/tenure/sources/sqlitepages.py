@@ -28,7 +28,21 @@ _WORD = 8
 _FIRST_SIZED = 12
 _NO_TYPE = -1
 _SIZES = np.array(
-    [0, 1, 2, 3, 4, 6, 8, 8, 0, 0, _NO_TYPE, _NO_TYPE, *((kind - _FIRST_SIZED) // 2 for kind in range(12, 256))],
+    [
+        0,
+        1,
+        2,
+        3,
+        4,
+        6,
+        8,
+        8,
+        0,
+        0,
+        _NO_TYPE,
+        _NO_TYPE,
+        *((kind - _FIRST_SIZED) // 2 for kind in range(12, 256)),
+    ],
     np.int64,
 )
 """Bytes of a value by its serial type, of those that one byte can name; no file holds types 10 and 11."""
@@ -284,7 +298,9 @@ def _widths(kinds: Kinds) -> Places:
     elif int(kinds.min()) < 0:
         raise UnreadablePagesError
     else:
-        width = np.where(kinds < len(_SIZES), _SIZES[np.minimum(kinds, len(_SIZES) - 1)], kinds - _FIRST_SIZED >> 1)
+        width = np.where(
+            kinds < len(_SIZES), _SIZES[np.minimum(kinds, len(_SIZES) - 1)], kinds - _FIRST_SIZED >> 1
+        )
     if int(width.min(initial=0)) < 0:
         raise UnreadablePagesError
     return width

@@ -14,9 +14,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from tenure.sources.assembling import gathered
 from tenure.sources.base import RowBatch
 from tenure.sources.rowtext import CellTable, unescape_column
-from tenure.sources.assembling import gathered
 
 Bytes = NDArray[np.uint8]
 Places = NDArray[np.int64]
