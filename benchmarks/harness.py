@@ -5,13 +5,14 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
-from benchmarks import recordings, restic, restore, sqlite, tenure
+from benchmarks import recordings, restic, restore, s3, sqlite, tenure
 from benchmarks.pairs import Bench
 
 BENCHMARKS: dict[str, Callable[[Bench], None]] = {
     "recordings": recordings.measure,
     "restore": restore.measure,
     "sqlite": sqlite.measure,
+    "s3": s3.measure,
 }
 
 

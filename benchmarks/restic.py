@@ -99,7 +99,7 @@ class Restic:
     scratch: Path
     source: Path
 
-    def _env(self) -> dict[str, str]:
+    def environment(self) -> dict[str, str]:
         return {
             "RESTIC_PASSWORD": "benchmark",
             "RESTIC_REPOSITORY": str(self.scratch / "repository"),
@@ -111,17 +111,17 @@ class Restic:
         """Make an empty repository, not timed."""
         shutil.rmtree(self.scratch, ignore_errors=True)
         self.scratch.mkdir(parents=True)
-        run([str(self.binary), "init"], env=self._env())
+        run([str(self.binary), "init"], env=self.environment())
 
     def snapshot(self) -> Run:
         """Take a snapshot."""
         return run(
-            [str(self.binary), "backup", "--quiet", self.source.name], env=self._env(), cwd=self.source.parent
+            [str(self.binary), "backup", "--quiet", self.source.name], env=self.environment(), cwd=self.source.parent
         )
 
     def restore(self, to: Path) -> Run:
         """Restore the newest snapshot into a folder."""
-        return run([str(self.binary), "restore", "latest", "--quiet", "--target", str(to)], env=self._env())
+        return run([str(self.binary), "restore", "latest", "--quiet", "--target", str(to)], env=self.environment())
 
     def stored(self) -> int:
         """Return the bytes of the repository."""

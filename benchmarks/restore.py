@@ -23,7 +23,12 @@ def restored_file(folder: Path, name: str) -> Path:
     return found[0]
 
 
-def _compare(source: Path, target: Path) -> None:
+def compare_folders(source: Path, target: Path) -> None:
+    """Compare what was restored with the original.
+
+    Raises:
+        SystemExit: Something came back changed, or not at all.
+    """
     for original in source.rglob("*"):
         if original.is_file() and not filecmp.cmp(
             original, restored_file(target, original.name), shallow=False
@@ -41,7 +46,7 @@ def measure(bench: Bench) -> None:
         side.snapshot()
         shutil.rmtree(target, ignore_errors=True)
         side.restore(target)
-        _compare(source, target)
+        compare_folders(source, target)
 
     def empty(_: Side) -> None:
         shutil.rmtree(target, ignore_errors=True)

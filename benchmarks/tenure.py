@@ -3,7 +3,7 @@
 import shutil
 import subprocess
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import yaml
@@ -21,18 +21,22 @@ class Tenure:
     scratch: Path
     source: Path
     declaration: dict[str, object]  # the source as `tenure.yaml` declares it, without its path
+    stores: tuple[str, ...] = ()  # where the repository lies, as options of `tenure init`
+    env: dict[str, str] = field(default_factory=dict)
 
     @property
     def _config(self) -> Path:
         return self.scratch / "tenure.yaml"
 
     def _call(self, *words: str) -> Run:
-        return run([str(COMMAND), *words, "--config", str(self._config), "--quiet"], cwd=self.scratch)
+        return run(
+            [str(COMMAND), *words, "--config", str(self._config), "--quiet"], cwd=self.scratch, env=self.env
+        )
 
     def begin(self) -> None:
         """Make an empty repository and its keys, and name the source; not timed."""
         shutil.rmtree(self.scratch, ignore_errors=True)
-        run([str(COMMAND), "init", str(self.scratch), "--quiet"])
+        run([str(COMMAND), "init", str(self.scratch), "--quiet", *self.stores], env=self.env)
         config = yaml.safe_load(self._config.read_text(encoding="utf-8"))
         config["sources"] = {SOURCE: {**self.declaration, "path": str(self.source)}}
         self._config.write_text(yaml.safe_dump(config, sort_keys=False), encoding="utf-8")

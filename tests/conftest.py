@@ -20,5 +20,10 @@ def s3_bucket(s3_server: Server) -> str:
 
 
 @pytest.fixture(scope="session")
+def s3_locked_bucket(s3_server: Server) -> str:
+    return s3_server.bucket(locked=True)
+
+
+@pytest.fixture(scope="session")
 def s3_versioned_bucket(s3_server: Server) -> str:
     return s3_server.bucket(versioned=True)

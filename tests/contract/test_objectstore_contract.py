@@ -18,8 +18,10 @@ from tenure.bootstrap.clock import SystemClock
 from tenure.domain.errors import ObjectNotFoundError, PreconditionFailedError, TruncatedError
 from tenure.objectstore.base import ObjectInfo, ObjectStore
 from tenure.objectstore.file import FileStore
+from tenure.objectstore.locked import LockedStore
 from tenure.objectstore.memory import MemoryStore
 from tenure.objectstore.s3 import S3Store
+from tenure.objectstore.split import SplitStore
 
 BAD_NAMES = [
     "", "/", "/a", "a/", "a//b", ".", "..", "../a", "a/../b", "a/.b", ".tmp/x", "a b", "a\\b", "a\x00b", "a\nb", "a\n",
@@ -48,6 +50,14 @@ def _wrapped(folder: Path, clock: FixedClock) -> ObjectStore:
     return FaultyStore(MemoryStore(clock), FaultPlan())
 
 
+def _split(folder: Path, clock: FixedClock) -> ObjectStore:
+    return SplitStore(MemoryStore(clock), MemoryStore(clock), prefixes=("ledger/", "a"))
+
+
+def _locked(folder: Path, clock: FixedClock) -> ObjectStore:
+    return LockedStore(MemoryStore(clock), period=timedelta(days=9), prefixes=("nothing of this suite",))
+
+
 Make = Callable[[Path, FixedClock], ObjectStore]
 S3 = ["s3", "s3 with versions"]
 
@@ -57,7 +67,7 @@ def clock() -> FixedClock:
     return FixedClock()
 
 
-@pytest.fixture(params=[_memory, _file, _file_with_temporary_names, _wrapped, *S3])
+@pytest.fixture(params=[_memory, _file, _file_with_temporary_names, _wrapped, _split, _locked, *S3])
 def store(request: pytest.FixtureRequest, tmp_path: Path, clock: FixedClock) -> ObjectStore:
     if request.param in S3:
         return _bucket(request, versioned=request.param == S3[1])

@@ -116,9 +116,9 @@ class FaultyStore:
         self._plan = plan
         self._put_at: dict[str, int] = {}
 
-    def put(self, name: str, content: Buffer) -> ObjectInfo:
+    def put(self, name: str, content: Buffer, *, until: datetime | None = None) -> ObjectInfo:
         with self._plan.around("put", name):
-            info = self._inner.put(name, content)
+            info = self._inner.put(name, content, until=until)
             self._put_at[name] = self._plan.calls
             return info
 

@@ -9,7 +9,7 @@ from importlib import resources
 from pathlib import Path
 
 from tenure.bootstrap import keyfiles
-from tenure.bootstrap.stores import create_store
+from tenure.bootstrap.places import Stores, place_of
 from tenure.bootstrap.wiring import CONTROL, open_control
 from tenure.crypto.hashing import random_bytes
 from tenure.crypto.hpke import RecipientPrivate
@@ -17,14 +17,11 @@ from tenure.crypto.signing import SigningKey
 from tenure.domain.clock import Clock
 from tenure.domain.errors import ConfigError, KeyMismatchError, KeyUnavailableError, PreconditionFailedError
 from tenure.keys.local import KeyFile, KeyKind, read_key_file
+from tenure.operations import probing
 from tenure.repository import names, repository
 from tenure.repository.entries import Recipient
 from tenure.repository.headfile import HeadFile
-from tenure.repository.keystores import KeyStores, NamedStore
-from tenure.repository.marker import Parameters
-
-KEY_STORES = {"first": "file:key-store-1", "second": "file:key-store-2"}
-OBJECT_STORE = "file:repository"
+from tenure.repository.marker import Marker, Parameters
 
 TEMPLATE = """\
 # Tenure. Every setting that is not here has the default that `tenure status` shows.
@@ -43,7 +40,7 @@ repository:
   object_store: {object_store}    # sealed data; may be locked for years
   key_stores:                     # the keys that make it readable; deleting one is forgetting
 {key_stores}
-
+{more}
 keys: keys                    # epoch-1.key reads, purge.key deletes, writer-*.key writes; take recovery.key elsewhere
 state: state                  # control database, evidence, caches
 rules: retention_rules        # what the compliance officer edits
@@ -80,14 +77,6 @@ EXAMPLE_SOURCES = """ {}
 #        subjects: {customer: sidecar.customer_id}
 #        starting_points: {call ended: sidecar.ended_at}
 """
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Stores:
-    """Where a new repository goes; addresses as in `bootstrap.stores`. Two key stores, with other owners, are advised."""
-
-    objects: str = OBJECT_STORE
-    keys: Mapping[str, str] = field(default_factory=lambda: dict(KEY_STORES))
 
 
 HERE = Stores()
@@ -130,26 +119,35 @@ def init(
         raise ConfigError(f"{folder} cannot be made into an installation: {e.strerror}", hint=hint) from e
     secrets = _secrets(keys, clock)
     try:
-        marker = repository.create(_place(folder, stores, clock), _founding(secrets, clock))
+        memory = HeadFile(state / "head")
+        place = place_of(stores, folder, clock, memory, create=True)
+        probed = probing.probe(place, clock)
+        probed.require()
+        marker = repository.create(place, _founding(secrets, clock, probed.told))
     except PreconditionFailedError as e:
         raise ConfigError(f"{folder}: {e}", hint=e.hint) from e
     open_control(
         state / CONTROL, clock
     ).close()  # its tables are made here, not in the first night's snapshot
     rules = copy_starter_rules(folder / "retention_rules")
-    text = TEMPLATE.format(
-        name=name,
-        officer=officer,
-        repository=marker.repository,
-        purge_key=marker.purge_key,
-        object_store=_quoted(stores.objects),
-        key_stores="\n".join(f"    {n}: {_quoted(url)}" for n, url in stores.keys.items()),
-        sources=sources,
-    )
+    text = _configuration(marker, stores, name=name, officer=officer, sources=sources)
     unfinished = folder / ".tenure.yaml.unfinished"
     unfinished.write_text(text, "utf-8")
     unfinished.replace(config)  # whole or not at all
     return Made(config=config, recovery=keys / "recovery.key", rules=rules)
+
+
+def _configuration(found: Marker, stores: Stores, *, name: str, officer: str, sources: str) -> str:
+    return TEMPLATE.format(
+        name=name,
+        officer=officer,
+        repository=found.repository,
+        purge_key=found.purge_key,
+        object_store=_quoted(stores.objects),
+        key_stores="\n".join(f"    {n}: {_quoted(url)}" for n, url in stores.keys.items()),
+        more=_more(stores),
+        sources=sources,
+    )
 
 
 def _refuse_what_is_there(folder: Path) -> None:
@@ -243,15 +241,19 @@ def _kept(path: Path, kind: KeyKind) -> KeyFile | None:
         ) from e
 
 
-def _place(folder: Path, stores: Stores, clock: Clock) -> repository.Place:
-    keys = [
-        NamedStore(name=n, store=create_store(url, folder, clock, keys=True))
-        for n, url in stores.keys.items()
-    ]
-    objects = create_store(stores.objects, folder, clock)
-    return repository.Place(
-        objects=objects, key_stores=KeyStores(keys), memory=HeadFile(folder / "state" / "head")
-    )
+def _more(stores: Stores) -> str:
+    """Return what of the repository's settings is not as by default, as YAML."""
+    lines = []
+    if stores.ledger:
+        lines.append(f"  ledger_store: {_quoted(stores.ledger)}    # marker and ledger lie apart")
+    if stores.shred_days:
+        lines.append(
+            f"  shred_window_days: {stores.shred_days}    # key stores keep versions of deleted pages so long"
+        )
+    if stores.mode:
+        pages = f", key_page_days: {stores.locks.page_days:g}" if stores.locks.page_days else ""
+        lines.append(f"  locks: {{mode: {stores.mode.lower()}, days: {stores.locks.days:g}{pages}}}")
+    return "".join(f"{line}\n" for line in lines)
 
 
 def _quoted(url: str) -> str:
@@ -259,7 +261,7 @@ def _quoted(url: str) -> str:
     return url if re.fullmatch(r"file:[\w./-]+", url) else json.dumps(url)
 
 
-def _founding(secrets: _Secrets, clock: Clock) -> repository.Founding:
+def _founding(secrets: _Secrets, clock: Clock, found: Mapping[str, dict[str, str]]) -> repository.Founding:
     publics = (("reader", secrets.reader.public()), ("recovery", secrets.recovery.public()))
     return repository.Founding(
         repository=secrets.repository,
@@ -270,6 +272,7 @@ def _founding(secrets: _Secrets, clock: Clock) -> repository.Founding:
         created=clock.now(),
         one_person=True,
         parameters=Parameters(),
+        found=found,
     )
 
 

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from tenure.bootstrap.stores import open_store
+from tenure.bootstrap.places import Stores, place_of
 from tenure.bootstrap.wiring import Machine, threads_for
 from tenure.crypto.hpke import RecipientPrivate
 from tenure.crypto.signing import VerifyKey
@@ -20,8 +20,7 @@ from tenure.keys.local import KeyFile, KeyKind, LocalKeyring, read_key_file
 from tenure.operations import restore
 from tenure.operations.restore import Part, Restored
 from tenure.repository.headfile import HeadInMemory
-from tenure.repository.keystores import KeyStores, NamedStore
-from tenure.repository.repository import Pins, Place, Repository, Rights
+from tenure.repository.repository import Pins, Repository, Rights
 
 EVERYTHING = Part()
 
@@ -33,6 +32,7 @@ class Remains:
     key: Path
     repository: str
     key_stores: tuple[str, ...]
+    ledger: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,18 +68,11 @@ def recovered(remains: Remains, machine: Machine) -> Iterator[Recovered]:
     if not remains.key_stores:
         raise ConfigError("no key store was named", hint="name each with --key-store file:FOLDER")
     key = read_key_file(remains.key, passphrase=machine.passphrase, kind=KeyKind.RECOVERY)
-    here = Path()
-    stores = [
-        NamedStore(name=url, store=open_store(url, here, machine.clock, keys=True))
-        for url in remains.key_stores
-    ]
-    place = Place(
-        objects=open_store(remains.repository, here, machine.clock),
-        key_stores=KeyStores(stores),
-        memory=HeadInMemory(),
+    stores = Stores(
+        objects=remains.repository, keys={url: url for url in remains.key_stores}, ledger=remains.ledger
     )
-    stored = (remains.repository, *remains.key_stores)
-    executor = ThreadPoolExecutor(threads_for(stored, machine), thread_name_prefix="tenure")
+    place = place_of(stores, Path(), machine.clock, HeadInMemory())
+    executor = ThreadPoolExecutor(threads_for(stores.addresses, machine), thread_name_prefix="tenure")
     try:
         repository = Repository.open(place, pins_of(key), rights_of(key))
         yield Recovered(repository=repository, progress=machine.progress, executor=executor)

@@ -4,11 +4,19 @@ import difflib
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 from zoneinfo import ZoneInfo, available_timezones
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from tenure.domain.catalogue import (
@@ -25,6 +33,9 @@ from tenure.domain.errors import ConfigError
 
 FILE_NAME = "tenure.yaml"
 
+MOST_SHRED_DAYS = 30
+"""The longest that a deleted key page may be kept: GDPR art. 12(3) gives a month for an erasure to be complete."""
+
 _SOURCE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _MOST_SHOWN = 60  # characters of a wrong value that a message shows
 _WANTED = {"^[0-9a-f]{32}$": "32 hex digits", "^[0-9a-f]{64}$": "64 hex digits"}
@@ -34,14 +45,39 @@ class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
+class LockSettings(_Strict):
+    """For how long the store keeps what is put from everybody; see `repository.locks.LockPolicy`."""
+
+    mode: Literal["governance", "compliance"] = "governance"
+    days: float = Field(gt=0, le=36_500)
+    data_sets: dict[str, Annotated[float, Field(gt=0, le=36_500)]] = {}
+    key_page_days: float = Field(default=0, ge=0, le=MOST_SHRED_DAYS)
+
+
 class RepositorySettings(_Strict):
-    """Where the repository lies and whom this installation trusts. `id`, `purge_key`: hex, written by init."""
+    """Where the repository lies and whom this installation trusts. `id`, `purge_key`: hex, written by init.
+
+    `ledger_store`: where marker and ledger lie, if elsewhere. `shred_window_days`: for how long key stores that keep
+    versions keep those of deleted key pages; 0: Tenure deletes every version itself, at once.
+    """
 
     id: str = Field(pattern="^[0-9a-f]{32}$")
     purge_key: str = Field(pattern="^[0-9a-f]{64}$")
     least_epoch: int = Field(default=1, ge=1)
     object_store: str
     key_stores: dict[str, str] = Field(min_length=1)
+    ledger_store: str = ""
+    shred_window_days: int = Field(default=0, ge=0, le=MOST_SHRED_DAYS)
+    locks: LockSettings | None = None
+
+    @model_validator(mode="after")
+    def _pages_go_in_time(self) -> "RepositorySettings":
+        if self.locks is not None and self.locks.key_page_days > self.shred_window_days:
+            raise ValueError(
+                f"locks.key_page_days is {self.locks.key_page_days:g}, more than shred_window_days"
+                f" ({self.shred_window_days}): key pages could not be forgotten in time"
+            )
+        return self
 
 
 class LinkSettings(_Strict):

@@ -8,8 +8,9 @@ from datetime import timedelta
 from pathlib import Path
 
 from tenure.bootstrap import keyfiles, passphrases
+from tenure.bootstrap.places import place_of, stores_of
 from tenure.bootstrap.settings import Settings, catalogue_of, read
-from tenure.bootstrap.stores import folder_of, open_store
+from tenure.bootstrap.stores import folder_of
 from tenure.control.database import ControlDatabase
 from tenure.control.runs import Runs
 from tenure.crypto.signing import VerifyKey
@@ -23,7 +24,6 @@ from tenure.operations.installation import Installation, Objectives, Place, Sour
 from tenure.repository import repository
 from tenure.repository.headfile import HeadFile
 from tenure.repository.keeping import Keeping, KeepPolicy, PruneBrake
-from tenure.repository.keystores import KeyStores, NamedStore
 from tenure.repository.repository import Pins, Repository, Rights, Writer
 from tenure.sources.folder import FolderSource
 
@@ -66,8 +66,8 @@ def build(config: Path, machine: Machine) -> Installation:
     pins = _pins(settings)
     stores = _Stores(settings, root, place, machine, passphrase)
     evidence_key = keyfiles.evidence(place.keys, pins.repository, machine.passphrase)
-    stored = (settings.repository.object_store, *settings.repository.key_stores.values())
-    threads = ThreadPoolExecutor(threads_for(stored, machine), thread_name_prefix="tenure")
+    stored = stores_of(settings)
+    threads = ThreadPoolExecutor(threads_for(stored.addresses, machine), thread_name_prefix="tenure")
     return Installation(
         name=settings.installation,
         place=place,
@@ -151,13 +151,8 @@ class _Stores:
 
     def where(self) -> repository.Place:
         """Return the repository's place."""
-        objects = open_store(self._settings.repository.object_store, self._root, self._machine.clock)
-        named = [
-            NamedStore(name=name, store=open_store(url, self._root, self._machine.clock, keys=True))
-            for name, url in self._settings.repository.key_stores.items()
-        ]
         memory = HeadFile(self._place.state / "head")
-        return repository.Place(objects=objects, key_stores=KeyStores(named), memory=memory)
+        return place_of(stores_of(self._settings), self._root, self._machine.clock, memory)
 
     def open(self, pins: Pins, rights: Rights) -> Repository:
         """Open the repository."""
@@ -205,8 +200,7 @@ def _place(settings: Settings, root: Path) -> Place:
 
 def _own(settings: Settings, root: Path, place: Place) -> tuple[Path, ...]:
     """Return every folder that belongs to the installation itself."""
-    urls = (settings.repository.object_store, *settings.repository.key_stores.values())
-    folders = (folder_of(url, root) for url in urls if url.startswith("file:"))
+    folders = (folder_of(url, root) for url in stores_of(settings).addresses if url.startswith("file:"))
     return (place.keys, place.state, place.rules, place.scratch, *folders)
 
 

@@ -66,7 +66,7 @@ def tell(frame: Frame, done: Forgotten) -> None:
         f" {number(went.pages)} key pages."
     )
     if went.pending:
-        frame.say(f"[yellow]Not confirmed by key stores: {', '.join(sorted(went.pending))}[/]")
+        frame.say(f"[yellow]Not confirmed by key stores: {', '.join(went.pending_in_words())}[/]")
     if done.found:
         frame.say(f"[yellow]{number(done.found)} records were found live again; see the certificate.[/]")
     frame.say(f"Certificate [bold]{done.certificate}[/]: {done.page.with_suffix('.html')}")

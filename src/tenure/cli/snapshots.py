@@ -1,8 +1,7 @@
-"""init, snapshot, snapshots, show, restore."""
+"""snapshot, snapshots, show, restore."""
 
-import getpass
 import os
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -10,6 +9,7 @@ import click
 
 from tenure.bootstrap.recovering import Remains, recovered
 from tenure.cli.frame import INCOMPLETE, Frame, common, number, size
+from tenure.cli.remains import with_remains
 from tenure.domain.errors import ConfigError, IntegrityError, KeyMismatchError
 from tenure.operations import proven
 from tenure.operations import restore as restoring
@@ -19,58 +19,6 @@ from tenure.operations.snapshot import Taken
 from tenure.repository.manifest import Manifest, cut_in
 from tenure.repository.repository import Repository
 from tenure.repository.state import SnapshotState, State
-
-
-@click.command()
-@click.argument("folder", type=click.Path(path_type=Path, file_okay=False), default=Path())
-@click.option(
-    "--object-store", metavar="ADDRESS", help="Where sealed data goes: file:FOLDER or s3://BUCKET/PREFIX?..."
-)
-@click.option(
-    "--key-store", "key_stores", multiple=True, metavar="NAME=ADDRESS", help="Where keys go; may be repeated."
-)
-@common
-def init(frame: Frame, folder: Path, object_store: str | None, key_stores: tuple[str, ...]) -> int:
-    """Make keys, a repository, a commented tenure.yaml and starter rules in FOLDER (default: here)."""
-    from tenure.bootstrap.init import HERE, Stores  # noqa: PLC0415 - founding is done once, snapshots every hour
-    from tenure.bootstrap.init import init as make  # noqa: PLC0415
-
-    stores = Stores(objects=object_store or HERE.objects, keys=_named(key_stores) or HERE.keys)
-    made = make(
-        folder, clock=frame.clock, name=folder.absolute().name or "tenure", officer=_user(), stores=stores
-    )
-    frame.say(
-        f"Made [bold]{made.config}[/], a repository, {len(stores.keys)} key stores, keys, and {made.rules} starter"
-        " rules."
-    )
-    frame.say(
-        f"[bold yellow]Take {made.recovery} off this machine now.[/]\n"
-        "Without it a lost disk is a lost repository."
-    )
-    frame.say("One-person mode: you approve your own deletions. Every certificate will say so.")
-    frame.say(
-        "The starter rules speak of a sample's data sets: make them yours, or delete them, before `tenure rules plan`."
-    )
-    frame.say(f"Next: name a source in {made.config}, then run [bold]tenure snapshot[/].")
-    frame.document({"config": made.config, "recovery_key": made.recovery, "rules": made.rules})
-    return 0
-
-
-def _named(given: tuple[str, ...]) -> dict[str, str]:
-    pairs = [one.partition("=") for one in given]
-    if any(not name.isidentifier() or not url for name, _, url in pairs):
-        raise click.UsageError("--key-store takes NAME=ADDRESS, as in first=s3://keys-1")
-    found = {name: url for name, _, url in pairs}
-    if len(found) != len(given):
-        raise click.UsageError("two key stores have one name")
-    return found
-
-
-def _user() -> str:
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):  # a container's user without a name
-        return "operator"
 
 
 @click.command()
@@ -132,47 +80,12 @@ def _taken(t: Taken) -> dict[str, object]:
     }
 
 
-def _remains(command: Callable[..., object]) -> Callable[..., object]:
-    """Give a command the options of a strange machine: stores and the recovery key instead of tenure.yaml."""
-    for option in (
-        click.option(
-            "--key-store",
-            "key_stores",
-            multiple=True,
-            metavar="URL",
-            help="With --recovery-key: each of them.",
-        ),
-        click.option("--repository", default="", metavar="URL", help="With --recovery-key: file:FOLDER"),
-        click.option(
-            "--recovery-key",
-            type=click.Path(path_type=Path, dir_okay=False),
-            default=None,
-            help="Open a repository with nothing but this key file, --repository and --key-store; no tenure.yaml.",
-        ),
-    ):
-        command = option(command)
-    return command
-
-
-def _told(recovery_key: Path | None, repository: str, key_stores: tuple[str, ...]) -> Remains | None:
-    if recovery_key is None:
-        if repository or key_stores:
-            raise click.UsageError("--repository and --key-store go with --recovery-key")
-        return None
-    if not repository or not key_stores:
-        raise click.UsageError("--recovery-key needs --repository and --key-store")
-    return Remains(key=recovery_key, repository=repository, key_stores=key_stores)
-
-
 @click.command()
 @click.argument("source", required=False)
-@_remains
+@with_remains
 @common
-def snapshots(
-    frame: Frame, source: str | None, recovery_key: Path | None, repository: str, key_stores: tuple[str, ...]
-) -> int:
+def snapshots(frame: Frame, source: str | None, remains: Remains | None) -> int:
     """List snapshots, of SOURCE or of all."""
-    remains = _told(recovery_key, repository, key_stores)
     state, sources, cards, verified = _listed(frame) if remains is None else _recovered_state(frame, remains)
     if source is not None and source not in sources and not state.snapshots_of(source):
         raise taking.unknown_source(source, sources)
@@ -321,7 +234,7 @@ def _cards_of(manifest: Manifest) -> dict[str, object]:
 @click.option("--data-set", default="", help="Only this data set.")
 @click.option("--subject", default="", help="Only records about one subject: customer=1234")
 @click.option("--record", default="", help="Only the record with this key.")
-@_remains
+@with_remains
 @common
 def restore(
     frame: Frame,
@@ -330,16 +243,13 @@ def restore(
     data_set: str,
     subject: str,
     record: str,
-    recovery_key: Path | None,
-    repository: str,
-    key_stores: tuple[str, ...],
+    remains: Remains | None,
 ) -> int:
     """Restore SNAPSHOT (a number, or a source's name for its newest) to a new place."""
     kind, _, value = subject.partition("=")
     if subject and not value:
         raise click.UsageError("--subject is written KIND=ID, for example customer=1234")
     part = Part(data_set=data_set, subject=(kind, value) if subject else None, record=record.encode())
-    remains = _told(recovery_key, repository, key_stores)
     if remains is None:
         with frame.installation() as installation:
             state = installation.open_writing().state
@@ -391,4 +301,4 @@ def _when(at: float) -> str:
     return f"{datetime.fromtimestamp(at, UTC):%Y-%m-%d %H:%M} UTC"
 
 
-COMMANDS = (init, snapshot, snapshots, show, restore)
+COMMANDS = (snapshot, snapshots, show, restore)

@@ -8,9 +8,10 @@ import click
 from tenure.cli.frame import INCOMPLETE, Frame, common, number, size
 from tenure.domain.errors import IntegrityError
 from tenure.evidence.views import StepWeight
-from tenure.operations import rebuilding, reporting, verifying
+from tenure.operations import probing, rebuilding, reporting, verifying
 from tenure.operations import status as standing
-from tenure.operations.status import KeyStoreStatus, Probe, SourceStatus, Status
+from tenure.operations.probing import Probe
+from tenure.operations.status import KeyStoreStatus, SourceStatus, Status
 from tenure.operations.verifying import ALL, DEFAULT_SHARE, Depth, Verified
 
 _WEIGHTS = {StepWeight.NOW: "bold red", StepWeight.SOON: "yellow", StepWeight.CURIOUS: "dim"}
@@ -92,7 +93,7 @@ def status(frame: Frame, probe: bool) -> int:  # noqa: FBT001 - a flag of the co
     """Show how the installation stands and what to do next; exit 3 when something has to be done now."""
     with frame.installation() as installation:
         found = standing.status(installation)
-        probes = standing.probe(installation) if probe else []
+        probes = list(probing.probed(installation).probes) if probe else []
     rows = [_source_row(s) for s in found.sources]
     frame.table("", ["source", "snapshots", "newest", "age", "objective", "last drill"], rows, numbers=(1, 2))
     frame.table("", ["key store", "pages", "state"], [_store_row(k) for k in found.key_stores], numbers=(1,))

@@ -152,6 +152,29 @@ checks = Table(
     Column("sound", Boolean, nullable=False),
 )
 
+locks = Table(
+    "locks",
+    metadata,
+    Column("name", String, primary_key=True),
+    Column("until", Float, nullable=False),
+)
+
+page_packs = Table(
+    "page_packs",
+    metadata,
+    Column("page", LargeBinary, primary_key=True),
+    Column("data_set", String, nullable=False),
+    Column("packs", LargeBinary, nullable=False),
+)
+
+legal_holds = Table(
+    "legal_holds",
+    metadata,
+    Column("snapshot", Integer, primary_key=True),
+    Column("reason", String, nullable=False),
+    Column("at", Float, nullable=False),
+)
+
 holds = Table(
     "holds",
     metadata,

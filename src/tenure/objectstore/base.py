@@ -4,7 +4,9 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Protocol
+from typing import Protocol, cast
+
+from tenure.domain.errors import ConfigError
 
 Buffer = bytes | bytearray | memoryview
 
@@ -19,11 +21,15 @@ _NAME = re.compile(r"[!-\-0-\[\]-~][!-.0-\[\]-~]{0,239}(?:/[!-\-0-\[\]-~][!-.0-\
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ObjectInfo:
-    """What a store knows about an object. `size` in bytes; `modified`: aware, UTC, by the store's own clock."""
+    """What a store knows about an object. `size` in bytes; `modified`: aware, UTC, by the store's own clock.
+
+    `until`: when its lock ends, as `stat` tells it; None without a lock, and in what `put` and `list` return.
+    """
 
     name: str
     size: int
     modified: datetime
+    until: datetime | None = None
 
 
 class ObjectStore(Protocol):
@@ -46,14 +52,14 @@ class ObjectStore(Protocol):
     after a slash (``a`` and ``a/b``): a file system cannot hold both.
     """
 
-    def put(self, name: str, content: Buffer) -> ObjectInfo:
-        """Create an object (``If-None-Match: *``).
+    def put(self, name: str, content: Buffer, *, until: datetime | None = None) -> ObjectInfo:
+        """Create an object (``If-None-Match: *``), under a lock that ends at `until` where one is given.
 
         Raises:
             PreconditionFailedError: The name is taken; that object is unchanged, whole and durable.
             StoreUnavailableError: The store did not answer; retryable.
             StoreDeniedError: The store refused.
-            ObjectStoreError: Anything else, a full disk among it.
+            ObjectStoreError: Anything else: a full disk, or a store that has no locks and was asked for one.
             ValueError: The name is not one.
         """
         ...
@@ -108,6 +114,46 @@ class ObjectStore(Protocol):
             StoreUnavailableError: The store did not answer; retryable.
         """
         ...
+
+
+class LockingStore(ObjectStore, Protocol):
+    """A store that keeps objects from everybody until a time, or until told otherwise. Locks are never shortened."""
+
+    def lock(self, name: str, until: datetime) -> None:
+        """Lock an object until a time, aware, UTC; a lock that lasts longer stays as it is.
+
+        Raises:
+            ObjectNotFoundError: No object has this name.
+            StoreUnavailableError: The store did not answer; retryable.
+            StoreDeniedError: The store refused.
+            ObjectStoreError: It has no locks.
+        """
+        ...
+
+    def hold(self, name: str, *, on: bool) -> None:
+        """Place or lift a legal hold: a lock without an end, beside the one that has one.
+
+        Raises:
+            ObjectNotFoundError: No object has this name.
+            StoreUnavailableError: The store did not answer; retryable.
+            StoreDeniedError: The store refused.
+            ObjectStoreError: It has no locks.
+        """
+        ...
+
+
+def locking(store: ObjectStore, what: str) -> LockingStore:
+    """Return a store as one that locks.
+
+    Raises:
+        ConfigError: It has no locks.
+    """
+    if not (hasattr(store, "lock") and hasattr(store, "hold")):
+        raise ConfigError(
+            f"{what} needs a store that locks objects, and this one is a folder",
+            hint="use a bucket with Object Lock, or leave `locks` out of tenure.yaml",
+        )
+    return cast(LockingStore, store)
 
 
 def validate_name(name: str) -> str:

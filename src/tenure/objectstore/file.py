@@ -88,12 +88,16 @@ class FileStore:
             raise _translated(e, root, "the store cannot be made") from e
         return cls(root, clock)
 
-    def put(self, name: str, content: Buffer) -> ObjectInfo:
+    def put(self, name: str, content: Buffer, *, until: datetime | None = None) -> ObjectInfo:
         """See `ObjectStore.put`.
 
         Raises:
-            ObjectStoreError: The disk is full, among others; nothing of the object stays.
+            ObjectStoreError: The disk is full, among others; nothing of the object stays. Or a lock was asked for.
         """
+        if until is not None:
+            raise ObjectStoreError(
+                f"{name} cannot be locked: {self._root} is a folder, and folders have no locks"
+            )
         target = self._path(name)
         try:
             # Asked first, so that a repeated put of a large pack costs nothing.

@@ -6,44 +6,42 @@ us. **Dated by the store.** Every answer carries the store's time; `now` is this
 one. Both the store's dates and that header count whole seconds.
 """
 
+import base64
+import hashlib
 import io
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from email.utils import parsedate_to_datetime
 from functools import partial
-from threading import Lock
-from typing import Any, TypeVar
+from typing import Any
 
-import stamina
 from botocore.exceptions import ClientError
-from stamina.instrumentation import set_on_retry_hooks
 
 from tenure.crypto.hashing import random_bytes
 from tenure.domain.clock import Clock
 from tenure.domain.errors import (
     ObjectLockedError,
     ObjectNotFoundError,
+    ObjectStoreError,
     PreconditionFailedError,
     StoreDeniedError,
     TruncatedError,
 )
+from tenure.objectstore.abilities import Abilities
 from tenure.objectstore.base import Buffer, ObjectInfo, validate_name, validate_range
-from tenure.objectstore.s3client import S3Settings, make_client
-from tenure.objectstore.s3errors import Foreign, code_of, is_passing, retry_after, translated
+from tenure.objectstore.pacing import Pace
+from tenure.objectstore.s3calls import S3Calls, date_of
+from tenure.objectstore.s3client import S3Settings
 
-T = TypeVar("T")
-
+_PART = 256 * 1024  # bytes of an answer that are read at once where there is a pace to keep
 _TOKEN = "tenure-put"  # noqa: S105 - the name of an object's metadata
-_FRESH = timedelta(minutes=1)  # how long one answer's time is good for
-_WAIT_FIRST, _WAIT_MOST = 0.2, 20.0  # seconds between tries, doubling, with jitter
 
 
 class _Body(io.RawIOBase):
     """Reads a buffer, without a copy; boto3 takes files, and begins again from the start when it has to."""
 
-    def __init__(self, content: memoryview) -> None:
+    def __init__(self, content: memoryview, pace: Pace) -> None:
         super().__init__()
-        self._content, self._at = content, 0
+        self._content, self._at, self._pace = content, 0, pace
 
     def readable(self) -> bool:
         return True
@@ -61,6 +59,7 @@ class _Body(io.RawIOBase):
 
     def readinto(self, buffer: Any) -> int:
         part = self._content[self._at : self._at + len(buffer)]
+        self._pace.take(len(part))
         buffer[: len(part)] = part
         self._at += len(part)
         return len(part)
@@ -79,32 +78,37 @@ class S3Store:
             ConfigError: The settings name a file that is not there.
         """
         self._settings = settings
-        self._clock = clock
-        self._client = make_client(settings)
-        self._lock = Lock()
-        self._ahead: tuple[datetime, timedelta] | None = None  # when it was asked; how far the store is ahead
-        self._client.meta.events.register("after-call.s3", self._note_time)
-        set_on_retry_hooks([])  # the command tells what failed in the end; each try is nobody's news
+        self._calls = S3Calls(settings, clock)
+        self._client, self._tried = self._calls.client, self._calls.tried
+        self._up, self._down = Pace(settings.up), Pace(settings.down)
+        self._keeps_versions: bool | None = settings.all_versions
 
     @property
     def settings(self) -> S3Settings:
         """Return where it lies."""
         return self._settings
 
-    def put(self, name: str, content: Buffer) -> ObjectInfo:
+    @property
+    def calls(self) -> S3Calls:
+        """Return how it is asked, for whoever looks at the bucket itself."""
+        return self._calls
+
+    def put(self, name: str, content: Buffer, *, until: datetime | None = None) -> ObjectInfo:
         """See `ObjectStore.put`."""
         key, view = self._key(name), memoryview(content).cast("B")
         token = random_bytes(16).hex()
+        lock = {} if until is None else self._lock_of(name, view, until)
 
         def once() -> dict[str, Any]:
             answer: dict[str, Any] = self._client.put_object(
                 Bucket=self._settings.bucket,
                 Key=key,
-                Body=_Body(view),
+                Body=_Body(view, self._up),
                 ContentLength=len(view),
                 IfNoneMatch="*",
                 Metadata={_TOKEN: token},
                 **self._settings.extra(),
+                **lock,
             )
             return answer
 
@@ -115,7 +119,7 @@ class S3Store:
                 raise PreconditionFailedError(f"{name} exists already in {self._settings.where}") from None
             return self.stat(name)
         headers = answer["ResponseMetadata"]["HTTPHeaders"]
-        return ObjectInfo(name=name, size=len(view), modified=_date(headers) or self.now())
+        return ObjectInfo(name=name, size=len(view), modified=date_of(headers) or self.now())
 
     def get(self, name: str, *, offset: int = 0, length: int | None = None) -> bytes:
         """See `ObjectStore.get`."""
@@ -126,10 +130,11 @@ class S3Store:
         wanted = {} if offset == 0 and length is None else {"Range": _range(offset, length)}
 
         def once() -> bytes:
-            answer = self._client.get_object(Bucket=self._settings.bucket, Key=key, **wanted)
+            answer = self._client.get_object(
+                Bucket=self._settings.bucket, Key=key, **wanted, **self._settings.opening()
+            )
             with answer["Body"] as body:
-                found: bytes = body.read()
-            return found
+                return self._read(body)
 
         try:
             found = self._tried(once, f"{name} cannot be read", passed=("InvalidRange", "416"))
@@ -142,8 +147,12 @@ class S3Store:
     def stat(self, name: str) -> ObjectInfo:
         """See `ObjectStore.stat`."""
         answer = self._head(self._key(name), name)
+        until = answer.get("ObjectLockRetainUntilDate")
         return ObjectInfo(
-            name=name, size=answer["ContentLength"], modified=answer["LastModified"].astimezone(UTC)
+            name=name,
+            size=answer["ContentLength"],
+            modified=answer["LastModified"].astimezone(UTC),
+            until=None if until is None else until.astimezone(UTC),
         )
 
     def delete(self, name: str) -> None:
@@ -154,7 +163,7 @@ class S3Store:
         """
         key = self._key(name)
         what = f"{name} cannot be deleted"
-        if not self._settings.all_versions:
+        if not self.keeps_versions():
             self._tried(lambda: self._client.delete_object(Bucket=self._settings.bucket, Key=key), what)
             return
         locked: list[datetime | None] = []
@@ -165,6 +174,55 @@ class S3Store:
             last = max((u for u in locked if u is not None), default=None)
             told = f" until {last:%Y-%m-%d %H:%M} UTC" if last else ""
             raise ObjectLockedError(f"{name} is under a lock in {self._settings.where}{told}", until=last)
+
+    def lock(self, name: str, until: datetime) -> None:
+        """See `LockingStore.lock`; `until` counts whole seconds here."""
+        known = self.stat(name).until
+        if known is not None and known >= until.replace(microsecond=0):
+            return
+        wanted = {"Mode": self._mode(name), "RetainUntilDate": _whole(until)}
+        self._tried(
+            lambda: self._client.put_object_retention(
+                Bucket=self._settings.bucket, Key=self._key(name), Retention=wanted
+            ),
+            f"{name} cannot be locked",
+        )
+
+    def hold(self, name: str, *, on: bool) -> None:
+        """See `LockingStore.hold`."""
+        self.stat(name)  # some servers answer with an error of their own for what is not there
+        self._tried(
+            lambda: self._client.put_object_legal_hold(
+                Bucket=self._settings.bucket,
+                Key=self._key(name),
+                LegalHold={"Status": "ON" if on else "OFF"},
+            ),
+            f"the legal hold on {name} cannot be {'placed' if on else 'lifted'}",
+        )
+
+    def keeps_versions(self) -> bool:
+        """Whether `delete` has to remove versions one by one; asked of the bucket once where settings leave it open."""
+        if self._keeps_versions is None:
+            what = f"whether {self._settings.where} keeps versions cannot be read"
+            try:
+                answer = self._tried(
+                    lambda: self._client.get_bucket_versioning(Bucket=self._settings.bucket), what
+                )
+                self._keeps_versions = "Status" in answer
+            except StoreDeniedError:
+                # Without that right, a plain delete: what it leaves is the bucket's lifecycle's to end.
+                self._keeps_versions = False
+        return self._keeps_versions
+
+    def abilities(self) -> Abilities:
+        """See `TellingStore.abilities`."""
+        from tenure.objectstore.s3probe import look  # noqa: PLC0415 - asked for at init and by hand
+
+        return look(self._calls)
+
+    def left_of(self, name: str) -> int:
+        """See `TellingStore.left_of`."""
+        return sum(1 for _ in self._versions(self._key(name), f"the versions of {name} cannot be listed"))
 
     def list(self, prefix: str) -> Iterator[ObjectInfo]:
         """See `ObjectStore.list`.
@@ -198,49 +256,48 @@ class S3Store:
 
     def now(self) -> datetime:
         """See `ObjectStore.now`; off by up to a second, as the store's own dates are."""
-        known = self._ahead
-        if known is None or not timedelta(0) <= self._clock.now() - known[0] < _FRESH:
-            self._tried(
-                lambda: self._client.head_bucket(Bucket=self._settings.bucket),
-                "the store's time cannot be read",
-            )
-            known = self._ahead
-        return self._clock.now() + (known[1] if known else timedelta(0))
-
-    # Asking
-
-    def _tried(self, once: Callable[[], T], what: str, *, passed: tuple[str, ...] = ()) -> T:
-        """Ask, and ask again while the store or the way to it is busy; as long as the store said, where it did.
-
-        `passed`: codes of answers that the caller wants to see as boto3 raises them.
-        """
-
-        def again(error: Exception) -> bool | float:
-            asked = retry_after(error) if is_passing(error) else None
-            return is_passing(error) if asked is None else asked
-
-        try:
-            for attempt in stamina.retry_context(
-                on=again,
-                attempts=self._settings.attempts,
-                timeout=self._settings.give_up,
-                wait_initial=_WAIT_FIRST,
-                wait_max=_WAIT_MOST,
-                wait_jitter=_WAIT_FIRST,
-            ):
-                with attempt:
-                    return once()
-        except Foreign as e:
-            if code_of(e) in passed:
-                raise
-            raise translated(e, what, self._settings.where) from e
-        raise AssertionError("a call ends with its result or with an error")
+        return self._calls.now()
 
     def _head(self, key: str, name: str) -> dict[str, Any]:
         found: dict[str, Any] = self._tried(
-            lambda: self._client.head_object(Bucket=self._settings.bucket, Key=key), f"{name} cannot be read"
+            lambda: self._client.head_object(
+                Bucket=self._settings.bucket, Key=key, **self._settings.opening()
+            ),
+            f"{name} cannot be read",
         )
         return found
+
+    def _read(self, body: Any) -> bytes:
+        """Read an answer's body; in parts where it has to be paced."""
+        if not self._settings.down:
+            found: bytes = body.read()
+            return found
+        parts = []
+        while part := body.read(_PART):
+            self._down.take(len(part))
+            parts.append(part)
+        return b"".join(parts)
+
+    def _mode(self, name: str) -> str:
+        """Return how objects are locked here.
+
+        Raises:
+            ObjectStoreError: Nobody said how.
+        """
+        if not self._settings.lock:
+            raise ObjectStoreError(
+                f"{name} cannot be locked: no mode of locks is set for {self._settings.where}"
+            )
+        return self._settings.lock
+
+    def _lock_of(self, name: str, view: memoryview, until: datetime) -> dict[str, Any]:
+        """Return what puts an object under a lock. S3 wants a digest with that; MD5 is the one that every server knows."""
+        digest = hashlib.md5(view, usedforsecurity=False).digest()
+        return {
+            "ObjectLockMode": self._mode(name),
+            "ObjectLockRetainUntilDate": _whole(until),
+            "ContentMD5": base64.b64encode(digest).decode(),
+        }
 
     def _is_mine(self, key: str, name: str, token: str) -> bool:
         try:
@@ -281,7 +338,9 @@ class S3Store:
             )
         except StoreDeniedError:
             head = self._tried(
-                lambda: self._client.head_object(Bucket=self._settings.bucket, Key=key, VersionId=version),
+                lambda: self._client.head_object(
+                    Bucket=self._settings.bucket, Key=key, VersionId=version, **self._settings.opening()
+                ),
                 what,
             )
             until = head.get("ObjectLockRetainUntilDate")
@@ -290,22 +349,14 @@ class S3Store:
             return (None if until is None else until.astimezone(UTC),)
         return None
 
-    def _note_time(self, parsed: dict[str, Any] | None = None, **_: Any) -> None:
-        headers = (parsed or {}).get("ResponseMetadata", {}).get("HTTPHeaders", {})
-        date = _date(headers)
-        if date is not None:
-            with self._lock:
-                self._ahead = (self._clock.now(), date - self._clock.now())
-
     def _key(self, name: str) -> str:
         return self._settings.prefix + validate_name(name)
 
 
-def _date(headers: dict[str, str]) -> datetime | None:
-    try:
-        return parsedate_to_datetime(headers["date"]).astimezone(UTC)
-    except (KeyError, ValueError):
-        return None
+def _whole(until: datetime) -> datetime:
+    """Return a time in whole seconds, rounded up: a lock never ends before what was asked for."""
+    whole = until.replace(microsecond=0)
+    return whole if whole == until else whole + timedelta(seconds=1)
 
 
 def _range(offset: int, length: int | None) -> str:

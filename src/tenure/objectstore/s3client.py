@@ -1,5 +1,7 @@
 """Where an S3 store lies and how it is reached; makes the client."""
 
+import base64
+import hashlib
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -17,6 +19,7 @@ from botocore.credentials import (
 from tenure.domain.errors import ConfigError
 
 Encryption = Literal["", "AES256", "aws:kms"]
+LockMode = Literal["", "GOVERNANCE", "COMPLIANCE"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,7 +45,10 @@ class S3Settings:
 
     `prefix` ends in a slash or is empty. Times in seconds: `connect` and `read` of one request; `give_up`: of all
     tries of one call together. `attempts`: tries of one call. `connections`: kept open, one for each worker at least.
-    `all_versions`: `delete` removes every version of a name, as a key store must; else a versioned bucket keeps them.
+    `all_versions`: `delete` removes every version of a name (True), leaves old ones to the bucket's lifecycle (False),
+    or does as the bucket does: every one where it keeps versions (None). `lock`: how objects are locked that are put
+    with a time. `customer_key`: 32 bytes that the server encrypts with and forgets (SSE-C). `up`, `down`: bytes a
+    second at most, 0 for no limit.
     """
 
     bucket: str
@@ -55,7 +61,11 @@ class S3Settings:
     encryption: Encryption = ""
     kms_key: str = ""
     storage_class: str = ""
-    all_versions: bool = False
+    all_versions: bool | None = None
+    lock: LockMode = ""
+    customer_key: bytes = field(default=b"", repr=False)
+    up: float = 0
+    down: float = 0
     connect: float = 10
     read: float = 60
     attempts: int = 8
@@ -75,7 +85,20 @@ class S3Settings:
             "SSEKMSKeyId": self.kms_key,
             "StorageClass": self.storage_class,
         }
-        return {name: value for name, value in wanted.items() if value}
+        return {name: value for name, value in wanted.items() if value} | self.opening()
+
+    def opening(self) -> dict[str, str]:
+        """Return what goes with every put and get of what the server encrypts with our key (SSE-C)."""
+        if not self.customer_key:
+            return {}
+        digest = hashlib.md5(
+            self.customer_key, usedforsecurity=False
+        ).digest()  # as S3 wants it, beside the key
+        return {
+            "SSECustomerAlgorithm": "AES256",
+            "SSECustomerKey": base64.b64encode(self.customer_key).decode(),
+            "SSECustomerKeyMD5": base64.b64encode(digest).decode(),
+        }
 
 
 def make_client(settings: S3Settings) -> Any:
@@ -107,6 +130,18 @@ def make_client(settings: S3Settings) -> Any:
         aws_access_key_id=access.access_key or None,
         aws_secret_access_key=access.secret_key or None,
     )
+
+
+def make_backup_client(settings: S3Settings) -> Any | None:
+    """Return a client of AWS Backup, which keeps copies of buckets; None for servers that are not AWS."""
+    if settings.endpoint:
+        return None
+    config = Config(
+        retries={"total_max_attempts": 2, "mode": "standard"},
+        connect_timeout=settings.connect,
+        read_timeout=settings.read,
+    )
+    return _session(settings.access, settings.region).client("backup", config=config)
 
 
 @lru_cache(maxsize=16)  # each reads boto3's description of S3 anew, which takes longer than many a request

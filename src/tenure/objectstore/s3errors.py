@@ -47,6 +47,7 @@ _CREDENTIALS = {
     "TokenRefreshRequired": "the session token has expired",
     "AuthorizationHeaderMalformed": "it lies in another region than the settings say",
 }
+_FORBIDDEN = {"AccessDenied", "AccessDeniedException", "AllAccessDisabled"}
 _SKEWED = {"RequestTimeTooSkewed", "RequestExpired"}
 _ELSEWHERE = {"PermanentRedirect", "301", "IllegalLocationConstraintException", "TemporaryRedirect", "307"}
 
@@ -121,7 +122,7 @@ def _answered(error: ClientError, what: str, where: str) -> TenureError:
         return ObjectNotFoundError(f"{what}: it is not in {where}")
     if code in _TAKEN or status == 412:
         return PreconditionFailedError(f"{what}: it exists already in {where}")
-    if code in _CREDENTIALS or code in _SKEWED or status == 403:
+    if code in _CREDENTIALS or code in _SKEWED or code in _FORBIDDEN or status == 403:
         return _refused(code, what, where)
     if code == "NoSuchBucket" or code in _ELSEWHERE:
         return _misplaced(code, what, where)

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import date, datetime, timedelta
 from pathlib import Path
 
 from tenure.crypto.hashing import derive, keyed_hash
@@ -170,7 +171,7 @@ def _stores(world: World, findings: Findings) -> list[StoreResult]:
     method = f"keys destroyed: {went.cohorts} cohorts whole, the rest record by record"
     if recut := sum(s.count_recut() for s in findings.scopes.values()):
         method += f"; likely card data cut in {recut} records that stay"
-    pending = f"not confirmed by {', '.join(sorted(went.pending))}" if went.pending else ""
+    pending = f"not confirmed by {', '.join(went.pending_in_words())}" if went.pending else ""
     lines.append(
         StoreResult(
             store="snapshots",
@@ -180,11 +181,16 @@ def _stores(world: World, findings: Findings) -> list[StoreResult]:
             key_pages=went.pages,
             epoch=epoch,
             unreadable_since=None if pending else at,
-            final_on=None if pending else at.date(),
+            final_on=None if pending else _final_on(at, world.repository.place.shred),
             pending=pending,
         )
     )
     return lines
+
+
+def _final_on(at: datetime, shred: timedelta) -> date:
+    """Return from when no key store has a version left: a bucket's lifecycle works once a day, after midnight UTC."""
+    return (at + shred + timedelta(days=1)).date() if shred else at.date()
 
 
 def _deferred(body: PlanBody | None) -> tuple[Deferred, ...]:

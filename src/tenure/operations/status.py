@@ -1,34 +1,22 @@
-"""How an installation stands: what is late, what is open, what to do next; and whether its stores keep their promises."""
+"""How an installation stands: what is late, what is open, what to do next."""
 
-import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
-from pathlib import Path
 
 from tenure.control.drills import Drills
 from tenure.control.plans import Plans, PlanState
-from tenure.crypto.hashing import random_bytes
-from tenure.domain.clock import Clock
-from tenure.domain.errors import ObjectStoreError, PreconditionFailedError
+from tenure.domain.errors import ObjectStoreError
 from tenure.evidence.drill_record import DrillOutcome
 from tenure.evidence.views import NextStep, StepWeight
-from tenure.objectstore.base import ObjectStore
 from tenure.operations import answers
 from tenure.operations.installation import Installation, Objectives
 from tenure.repository import names
 from tenure.repository.keystores import NamedStore
 from tenure.repository.state import State
 
-PROBE_BYTES = 64 * 1024
-MOST_SKEW_S = 60.0
-"""Seconds that a store's clock may differ from this machine's before it is worth a word."""
-
 MOST_PLANS = 1_000
 """Plans that are looked through for those that await an answer."""
-
-LEAST_FREE = 0.05
-"""Share of a disk that should be free."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,16 +82,6 @@ class Status:
     def is_well(self) -> bool:
         """Whether nothing has to be done now."""
         return not any(s.weight is StepWeight.NOW for s in self.next_steps)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Probe:
-    """One promise of one store, and whether it was kept; `note` in words."""
-
-    store: str
-    what: str
-    kept: bool
-    note: str = ""
 
 
 def status(installation: Installation) -> Status:
@@ -239,62 +217,3 @@ def _steps_of_keys(installation: Installation, found: Status) -> Iterator[NextSt
         yield _now("tenure keys rotate", "finishes a rotation that was cut short")
     for path in sorted(installation.place.keys.glob("recovery*.key")):
         yield _soon(f"move {path} elsewhere", "a recovery key lost with this machine recovers nothing")
-
-
-def probe(installation: Installation) -> list[Probe]:
-    """Try what every store promises, on an object of its own that is removed again.
-
-    Raises:
-        StoreUnavailableError: A store is not there at all.
-    """
-    place = installation.where()
-    stores = [NamedStore(name="object store", store=place.objects), *place.key_stores.stores]
-    return [p for named in stores for p in _probed(named, installation.clock)]
-
-
-def _probed(named: NamedStore, clock: Clock) -> Iterator[Probe]:
-    store, name, content = named.store, f"probe/{random_bytes(16).hex()}", random_bytes(PROBE_BYTES)
-    try:
-        store.put(name, content)
-    except ObjectStoreError as e:
-        yield Probe(store=named.name, what="write", kept=False, note=str(e))
-        return
-    yield _tried(named, "written once", lambda: _refuses_again(store, name))
-    yield _tried(named, "read after write", lambda: store.get(name) == content)
-    yield _tried(named, "range", lambda: store.get(name, offset=100, length=50) == content[100:150])
-    yield _tried(named, "listing", lambda: [i.name for i in store.list("probe/")].count(name) == 1)
-    yield _tried(named, "delete", lambda: _is_gone(store, name))
-    skew = abs((store.now() - clock.now()).total_seconds())
-    yield Probe(
-        store=named.name, what="clock", kept=skew <= MOST_SKEW_S, note=f"{skew:.1f} s from this machine's"
-    )
-    yield from _space(named)
-
-
-def _tried(named: NamedStore, what: str, work: Callable[[], bool]) -> Probe:
-    try:
-        return Probe(store=named.name, what=what, kept=work())
-    except ObjectStoreError as e:
-        return Probe(store=named.name, what=what, kept=False, note=str(e))
-
-
-def _refuses_again(store: ObjectStore, name: str) -> bool:
-    try:
-        store.put(name, b"another content")
-    except PreconditionFailedError:
-        return True
-    return False
-
-
-def _is_gone(store: ObjectStore, name: str) -> bool:
-    store.delete(name)
-    return all(info.name != name for info in store.list("probe/"))
-
-
-def _space(named: NamedStore) -> Iterator[Probe]:
-    root = getattr(named.store, "root", None)
-    if isinstance(root, Path):
-        usage = shutil.disk_usage(root)
-        share = usage.free / usage.total if usage.total else 0.0
-        note = f"{usage.free // 1_000_000} MB free, {share:.0%} of the disk"
-        yield Probe(store=named.name, what="space", kept=share >= LEAST_FREE, note=note)

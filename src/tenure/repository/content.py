@@ -191,7 +191,7 @@ class Rewriter:
         deletion = self.repository.place.key_stores.delete(
             names.page(r.epoch, r.tag, r.page) for r in removed
         )
-        deletion.failed |= result.failed
+        deletion.take(result)
         return deletion
 
     def _switch(self, merge: Merge) -> None:

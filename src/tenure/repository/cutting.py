@@ -40,7 +40,13 @@ class Cutter:
         self._chunks = ChunkWriter(
             keys=content.keys,
             repository=repository.id,
-            packer=Packer(repository.place.objects, self._uploads, pack_bytes=REPLACEMENT_PACK, buffers=2),
+            packer=Packer(
+                repository.place.objects,
+                self._uploads,
+                pack_bytes=REPLACEMENT_PACK,
+                buffers=2,
+                until=repository.place.until,
+            ),
             executor=executor,
         )
         self._gone: dict[ChunkRef, tuple[ChunkRef | None, int]] = {}

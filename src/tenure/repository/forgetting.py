@@ -8,6 +8,7 @@ not walked twice, figures come from the ledger, and pages that a crash left behi
 from collections.abc import Iterable, Mapping
 from concurrent.futures import Executor
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 
 from tenure.crypto.hashing import random_bytes
 from tenure.domain.errors import (
@@ -52,7 +53,10 @@ class Order:
 
 @dataclass(slots=True, kw_only=True)
 class Went:
-    """What a forgetting took from the repository. `pending`: key stores that did not confirm every deletion."""
+    """What a forgetting took from the repository. `pending`: key stores that did not confirm every deletion.
+
+    `locked`: those of them that a lock keeps from it, and when the last of these ends.
+    """
 
     records: int = 0
     chunks: int = 0
@@ -60,10 +64,18 @@ class Went:
     cohorts: int = 0
     replaced_bytes: int = 0
     pending: set[str] = field(default_factory=set)
+    locked: dict[str, datetime] = field(default_factory=dict)
 
     def add(self, deletion: Deletion) -> None:
         """Note the stores that did not confirm a deletion."""
         self.pending |= deletion.failed
+        for name, until in deletion.locked.items():
+            self.locked[name] = max(until, self.locked.get(name, until))
+
+    def pending_in_words(self) -> list[str]:
+        """Return each store that did not confirm, with when its lock ends where one is in the way."""
+        ends = {name: f" (locked until {until:%Y-%m-%d %H:%M} UTC)" for name, until in self.locked.items()}
+        return [f"{name}{ends.get(name, '')}" for name in sorted(self.pending)]
 
 
 class Forgetting:

@@ -1,8 +1,8 @@
 """What a repository is made of and opened with: rights, pins, places; and how one is made."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Hashable, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from tenure.crypto.hashing import random_bytes
 from tenure.crypto.hpke import RecipientPublic
@@ -16,6 +16,7 @@ from tenure.repository.entries import Epoch, EpochClear, Recipient
 from tenure.repository.envelope import parse
 from tenure.repository.keystores import KeyStores
 from tenure.repository.ledger import HeadMemory, Ledger, Trust, numbered
+from tenure.repository.locks import NONE, LockPolicy, data_sets_of
 from tenure.repository.marker import Marker, Parameters
 from tenure.repository.secrets import ReaderSecrets, WriterSecrets
 from tenure.repository.state import State
@@ -50,22 +51,38 @@ class Pins:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Place:
-    """Where a repository lies, and where this process remembers how far it has seen it."""
+    """Where a repository lies, and where this process remembers how far it has seen it.
+
+    `locks`: for how long what is put there is locked; the stores do that by themselves where data sets do not differ.
+    `shred`: for how long key stores keep old versions of what is deleted; they end them by themselves.
+    """
 
     objects: ObjectStore
     key_stores: KeyStores
     memory: HeadMemory
+    locks: LockPolicy = NONE
+    shred: timedelta = timedelta(0)
+
+    def until(self, groups: Collection[Hashable]) -> datetime | None:
+        """Return when the lock of a new pack with chunks of these groups ends; None: as the store does by itself."""
+        if not self.locks.data_sets:
+            return None
+        return self.locks.until(data_sets_of(groups), self.objects.now())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Founding:
-    """What `create` needs to know. `repository`: the id it gets, 16 bytes; drawn here where nobody says which."""
+    """What `create` needs to know. `repository`: the id it gets, 16 bytes; drawn here where nobody says which.
+
+    `found`: see `Marker`.
+    """
 
     purge: SigningKey
     recipients: tuple[Recipient, ...]
     created: datetime
     one_person: bool
     parameters: Parameters
+    found: Mapping[str, dict[str, str]] = field(default_factory=dict)
     repository: bytes = field(default_factory=lambda: random_bytes(16))
 
 
@@ -126,6 +143,7 @@ def _marked(objects: ObjectStore, founding: Founding, key_stores: int) -> Marker
         one_person=founding.one_person,
         key_stores=key_stores,
         parameters=founding.parameters,
+        found=dict(founding.found),
     )
     try:
         marker.write(objects, wanted, founding.purge)

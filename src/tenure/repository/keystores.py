@@ -2,10 +2,12 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from datetime import datetime
 
 from tenure.crypto.hashing import content_hash
 from tenure.domain.errors import (
     IntegrityError,
+    ObjectLockedError,
     ObjectNotFoundError,
     ObjectStoreError,
     PreconditionFailedError,
@@ -28,10 +30,27 @@ class NamedStore:
 
 @dataclass(slots=True, kw_only=True)
 class Deletion:
-    """What a deletion in every key store came to. `failed`: names of stores that did not confirm."""
+    """What a deletion in every key store came to. `failed`: names of stores that did not confirm.
+
+    `locked`: when locks end that stood in the way, the last one of each store; that is a state, and no error.
+    """
 
     pages: int = 0
     failed: set[str] = field(default_factory=set)
+    locked: dict[str, datetime] = field(default_factory=dict)
+
+    def take(self, other: "Deletion") -> None:
+        """Add what another deletion did not confirm."""
+        self.failed |= other.failed
+        for name, until in other.locked.items():
+            self.locked[name] = max(until, self.locked.get(name, until))
+
+    def refused(self, name: str, error: ObjectStoreError) -> None:
+        """Note that a store did not delete."""
+        self.failed.add(name)
+        until = error.until if isinstance(error, ObjectLockedError) else None
+        if until is not None:
+            self.locked[name] = max(until, self.locked.get(name, until))
 
 
 class KeyStores:
@@ -150,8 +169,8 @@ class KeyStores:
                     result.failed.add(named.name)
                 except ObjectNotFoundError:
                     continue
-                except ObjectStoreError:
-                    result.failed.add(named.name)
+                except ObjectStoreError as e:
+                    result.refused(named.name, e)
         return result
 
 

@@ -65,7 +65,7 @@ def delete_unnamed(
         except ObjectStoreError:
             result.failed.add(named.name)
     deletion = stores.delete(sorted(done))
-    deletion.failed |= result.failed
+    deletion.take(result)
     return deletion
 
 

@@ -25,8 +25,11 @@ class Parameters(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     row_chunk: int = 1024 * 1024
 
 
-class Marker(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What the marker says. `repository`: 32 hex digits; `purge_key`: the purger's public key, hex."""
+class Marker(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """What the marker says. `repository`: 32 hex digits; `purge_key`: the purger's public key, hex.
+
+    `found`: by store, what those in buckets said of themselves when the repository was made, in words.
+    """
 
     format: str
     repository: str
@@ -35,6 +38,7 @@ class Marker(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     one_person: bool
     key_stores: int
     parameters: Parameters
+    found: dict[str, dict[str, str]] = {}
 
     @property
     def repository_id(self) -> bytes:

@@ -8,10 +8,11 @@ in the way of others, shares a pack. Companions gather behind the chunks: one ra
 """
 
 import threading
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Collection, Hashable
 from concurrent.futures import Executor, Future
 from contextlib import suppress
 from dataclasses import dataclass, field
+from datetime import datetime
 
 from tenure.crypto.hashing import content_hash, random_bytes
 from tenure.domain.errors import PreconditionFailedError
@@ -26,6 +27,9 @@ HEADER_BYTES = 16
 
 Else a rerun would meet the object that a dead run left, old enough for a sweep to delete it before it is named.
 """
+
+Until = Callable[[Collection[Hashable]], datetime | None]
+"""When the lock of a pack with chunks of these groups ends."""
 
 _SMALLEST = 16  # the part of a pack that a group's first buffer is
 
@@ -47,6 +51,7 @@ class OpenPack:
     tail_bytes: int = 0
     moved: tuple["OpenPack", int] | None = None
     id: bytes = b""
+    groups: set[Hashable] = field(default_factory=set)
 
     def __len__(self) -> int:
         """Return how many bytes it would have were it put now."""
@@ -72,6 +77,7 @@ class OpenPack:
         end = self.used + other.used - HEADER_BYTES
         self.buffer[self.used : end] = other.buffer[HEADER_BYTES : other.used]
         self.used, self.tail_bytes = end, self.tail_bytes + other.tail_bytes
+        self.groups |= other.groups
         self.tail += other.tail
         other.moved, other.tail = (self, shift), []
 
@@ -88,7 +94,15 @@ class Slot:
 class Packer:
     """Fills packs and puts them. Thread-safe. The caller sees the errors of background puts in `flush`."""
 
-    def __init__(self, store: ObjectStore, executor: Executor, *, pack_bytes: int, buffers: int = 3) -> None:
+    def __init__(
+        self,
+        store: ObjectStore,
+        executor: Executor,
+        *,
+        pack_bytes: int,
+        buffers: int = 3,
+        until: Until = lambda _: None,
+    ) -> None:
         """Begin with nothing.
 
         Args:
@@ -96,10 +110,12 @@ class Packer:
             executor: Puts them; not the one whose workers reserve places, or they would wait for themselves.
             pack_bytes: The most that a pack has, but for one chunk that is larger.
             buffers: How many packs' worth of buffers there may be, filled and on their way to the store together.
+            until: Says when the lock of a pack ends that holds chunks of these groups; None: as the store does by itself.
         """
         self._store = store
         self._executor = executor
         self._size = pack_bytes
+        self._until = until
         self._most = pack_bytes * buffers
         self._held = 0
         self._free: list[memoryview] = []
@@ -121,10 +137,12 @@ class Packer:
         """
         with self._changed:
             if size + HEADER_BYTES > self._size:
-                alone = OpenPack(block(size + HEADER_BYTES), closed=True)
+                alone = OpenPack(block(size + HEADER_BYTES), closed=True, groups={group})
                 self._held += len(alone.buffer)
                 return alone.take(size)
-            return self._with_room(size, group).take(size)
+            pack = self._with_room(size, group)
+            pack.groups.add(group)
+            return pack.take(size)
 
     def release(self, slot: Slot) -> None:
         """Say that a slot is filled."""
@@ -148,6 +166,7 @@ class Packer:
             return
         with self._changed:
             pack = self._with_room(len(sealed), group)
+            pack.groups.add(group)
             pack.tail.append((sealed, placed))
             pack.tail_bytes += len(sealed)
 
@@ -292,7 +311,7 @@ class Packer:
                 pack.id = content_hash(view)
                 # Taken means that the same bytes are there: a put that worked and was answered with an error.
                 with suppress(PreconditionFailedError):
-                    self._store.put(names.pack(pack.id), view)
+                    self._store.put(names.pack(pack.id), view, until=self._until(pack.groups))
             with self._changed:
                 self.bytes_put += pack.used
                 self.packs_put += 1

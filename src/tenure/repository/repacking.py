@@ -191,7 +191,12 @@ class Repacker:
         moved: dict[bytes, list[_Move]] = {}
         uploads = Uploads()
         try:
-            packer = Packer(repository.place.objects, uploads, pack_bytes=repository.marker.parameters.pack)
+            packer = Packer(
+                repository.place.objects,
+                uploads,
+                pack_bytes=repository.marker.parameters.pack,
+                until=repository.place.until,
+            )
             for pack in batch:
                 try:
                     raw = self._whole(pack, moves[pack.id])

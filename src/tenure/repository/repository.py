@@ -352,6 +352,7 @@ class Repository:
             wrapper=self.wrapper(),
             epoch=self.epoch().opened.epoch,
             parameters=self.marker.parameters,
+            until=self.place.until,
             executor=executor,
             reader=self.chunk_reader(keys, as_of=base[0].number if base else 0),
             base=base[1] if base else None,

@@ -28,7 +28,7 @@ from tenure.repository.marker import Parameters
 from tenure.repository.mediawriter import MediaWriter
 from tenure.repository.model import ChunkRef, Cohort, Tree
 from tenure.repository.openspans import open_span
-from tenure.repository.packs import Packer
+from tenure.repository.packs import Packer, Until
 from tenure.repository.page import PagePlain, seal_page
 from tenure.repository.secrets import SourceKeys
 from tenure.repository.state import State
@@ -62,6 +62,7 @@ class SessionParts:
     wrapper: Wrapper
     epoch: int
     parameters: Parameters
+    until: Until
     executor: Executor
     reader: ChunkReader
     base: Manifest | None
@@ -137,7 +138,7 @@ class Session:
         self.chunks = ChunkWriter(
             keys=parts.keys,
             repository=parts.repository,
-            packer=Packer(parts.objects, self._uploads, pack_bytes=parts.parameters.pack),
+            packer=Packer(parts.objects, self._uploads, pack_bytes=parts.parameters.pack, until=parts.until),
             executor=parts.executor,
             known=lambda tag: by_tag.get(tag, []),
             stores=parts.key_stores,

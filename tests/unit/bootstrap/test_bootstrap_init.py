@@ -9,6 +9,7 @@ from support.clock import FixedClock
 from tenure.bootstrap import init as making
 from tenure.bootstrap import keyfiles
 from tenure.bootstrap.init import Made, init
+from tenure.bootstrap.places import place_of
 from tenure.bootstrap.settings import read
 from tenure.bootstrap.wiring import Machine, build
 from tenure.crypto.signing import SigningKey
@@ -16,6 +17,7 @@ from tenure.domain.errors import ConfigError, PreconditionFailedError
 from tenure.domain.progress import SilentProgress
 from tenure.objectstore.file import FileStore
 from tenure.repository import repository
+from tenure.repository.headfile import HeadFile
 
 KEYS = {"purge.key", "epoch-1.key", "recovery.key", "evidence.key"}
 
@@ -68,7 +70,7 @@ def assert_works(folder: Path) -> None:
 
 STEPS = [
     *((keyfiles, "keep", at) for at in range(1, 5)),
-    *((FileStore, "put", at) for at in (1, 2)),
+    *((FileStore, "put", at) for at in (1, 3, 5, 7, 8)),  # a probe in each store, the marker, the first entry
     *((FileStore, "create", at) for at in (1, 2, 3)),
     *((making, name, 1) for name in ("copy_starter_rules", "_secrets")),
     (repository, "create", 1),
@@ -177,9 +179,10 @@ def test_a_marker_of_another_purge_key_is_refused_and_an_empty_one_says_what_to_
     tmp_path: Path,
 ) -> None:
     make(tmp_path)
-    place = making._place(tmp_path, making.HERE, FixedClock())
+    memory = HeadFile(tmp_path / "state" / "head")
+    place = place_of(making.HERE, tmp_path, FixedClock(), memory, create=True)
     secrets = making._secrets(tmp_path / "keys", FixedClock())
-    founding = making._founding(secrets, FixedClock())
+    founding = making._founding(secrets, FixedClock(), {})
     stranger = repository.Founding(
         purge=SigningKey.generate(),
         recipients=founding.recipients,

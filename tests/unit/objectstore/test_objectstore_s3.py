@@ -1,5 +1,6 @@
 """What an S3 store does when the way to it, the server or the credentials fail: on a real server, behind a proxy that harms."""
 
+import random
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -215,3 +216,95 @@ def test_the_time_is_the_servers_whatever_this_machine_says(s3_server: Server, s
 def test_what_is_not_there_is_no_damage(store: S3Store) -> None:
     with pytest.raises(ObjectNotFoundError, match="a/b cannot be read: it is not in bucket"):
         store.get("a/b")
+
+
+def test_a_versioned_bucket_is_freed_of_every_version_without_being_told(
+    s3_server: Server, s3_versioned_bucket: str
+) -> None:
+    store = S3Store(s3_server.settings(s3_versioned_bucket, prefix="freed/"), SystemClock())
+    store.put("data/1", b"sealed")
+    store.delete("data/1")
+    assert store.left_of("data/1") == 0
+
+
+def test_within_a_shred_window_a_deletion_leaves_the_version_to_the_lifecycle(
+    s3_server: Server, s3_versioned_bucket: str
+) -> None:
+    settings = s3_server.settings(s3_versioned_bucket, prefix="window/", all_versions=False)
+    store = S3Store(settings, SystemClock())
+    store.put("keys/1", b"page")
+    store.delete("keys/1")
+    with pytest.raises(ObjectNotFoundError):
+        store.get("keys/1")
+    assert store.left_of("keys/1") == 2, "the version, and what says that it was deleted"
+
+
+def test_a_lock_cannot_be_asked_for_where_nobody_said_how(s3_server: Server, s3_locked_bucket: str) -> None:
+    store = S3Store(s3_server.settings(s3_locked_bucket, prefix="modeless/"), SystemClock())
+    with pytest.raises(ObjectStoreError, match="no mode of locks is set"):
+        store.put("data/1", b"", until=store.now() + timedelta(days=1))
+
+
+def test_what_a_key_of_ours_encrypts_is_read_with_that_key_alone(s3_server: Server, s3_bucket: str) -> None:
+    settings = s3_server.settings(s3_bucket, prefix="ssec/", customer_key=bytes(range(32)))
+    mine = S3Store(settings, SystemClock())
+    mine.put("data/1", b"0123456789")
+    assert mine.get("data/1", offset=3, length=4) == b"3456"
+    assert mine.stat("data/1").size == 10
+    for other in (b"", b"x" * 32):
+        theirs = S3Store(replace(settings, customer_key=other), SystemClock())
+        with pytest.raises(ObjectStoreError):
+            theirs.get("data/1")
+    assert "customer_key" not in repr(settings)
+
+
+def test_bytes_are_held_to_a_rate_both_ways(s3_server: Server, s3_bucket: str) -> None:
+    content = random.Random(7).randbytes(600_000)
+    settings = s3_server.settings(s3_bucket, prefix="pace/", up=1e6, down=1e6)
+    store = S3Store(settings, SystemClock())
+    begun = time.monotonic()
+    store.put("data/1", content)
+    up = time.monotonic()
+    assert store.get("data/1") == content
+    down = time.monotonic()
+    # Never faster than the rate allows, less what goes at once; how much slower is the machine's affair.
+    assert up - begun >= 0.3
+    assert down - up >= 0.3
+
+
+def test_a_bucket_tells_what_it_does_with_objects(s3_server: Server) -> None:
+    bucket = s3_server.bucket(locked=True)
+    s3_server.admin.put_bucket_lifecycle_configuration(
+        Bucket=bucket,
+        LifecycleConfiguration={
+            "Rules": [
+                rule("old", "tenure/", NoncurrentVersionExpiration={"NoncurrentDays": 9}),
+                rule("elsewhere", "logs/", Expiration={"Days": 3}),
+            ]
+        },
+    )
+    s3_server.admin.put_object_lock_configuration(
+        Bucket=bucket,
+        ObjectLockConfiguration={
+            "ObjectLockEnabled": "Enabled",
+            "Rule": {"DefaultRetention": {"Mode": "GOVERNANCE", "Days": 20}},
+        },
+    )
+    found = S3Store(s3_server.settings(bucket, prefix="tenure/"), SystemClock()).abilities()
+    assert found.in_words() == {
+        "versions": "yes",
+        "locks": "yes",
+        "default_lock": "20 days",
+        "ends_old_days": "9",
+    }
+    below = S3Store(s3_server.settings(bucket, prefix="logs/of/"), SystemClock()).abilities()
+    assert below.ends_days == 3
+
+
+def test_a_plain_bucket_tells_that_it_does_nothing_of_the_kind(s3_server: Server, s3_bucket: str) -> None:
+    found = S3Store(s3_server.settings(s3_bucket), SystemClock()).abilities()
+    assert found.in_words() == {"versions": "no", "locks": "no"}
+
+
+def rule(name: str, prefix: str, **what: object) -> dict[str, object]:
+    return {"ID": name, "Status": "Enabled", "Filter": {"Prefix": prefix}, **what}

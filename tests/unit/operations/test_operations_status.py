@@ -16,10 +16,11 @@ from tenure.evidence.drill_record import DrillOutcome
 from tenure.evidence.views import StepWeight
 from tenure.operations.holding import Asked, place, release
 from tenure.operations.installation import Objectives
+from tenure.operations.probing import probed
 from tenure.operations.purging import purge
 from tenure.operations.rebuilding import rebuilt
 from tenure.operations.reporting import report, view_of
-from tenure.operations.status import Status, probe, status
+from tenure.operations.status import Status, status
 from tenure.rules.holds import HoldScope
 
 
@@ -109,7 +110,7 @@ def test_plans_that_await_an_answer_are_counted(centre: Centre) -> None:
 
 def test_every_store_keeps_its_promises_and_is_left_as_it_was(centre: Centre) -> None:
     with centre.open() as installation:
-        found = probe(installation)
+        found = probed(installation).probes
     assert {p.store for p in found} == {"object store", "first", "second"}
     assert [p for p in found if not p.kept and p.what != "space"] == []
     assert {"written once", "read after write", "range", "listing", "delete", "clock"} <= {

@@ -60,7 +60,7 @@ def test_an_entry_whose_put_worked_and_was_answered_with_an_error_counts_once_un
         def __getattr__(self, name: str) -> object:
             return getattr(store, name)
 
-        def put(self, name: str, content: bytes) -> object:
+        def put(self, name: str, content: bytes, *, until: object = None) -> object:
             info = store.put(name, content)
             if name.startswith("ledger/") and not self.struck:
                 self.struck = True

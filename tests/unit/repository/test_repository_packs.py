@@ -4,6 +4,7 @@ import tracemalloc
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from datetime import datetime
 from random import Random
 from threading import Event
 
@@ -160,7 +161,7 @@ class SlowStore:
     seen: int = 0
     failing: bool = False
 
-    def put(self, name: str, content: Buffer) -> ObjectInfo:
+    def put(self, name: str, content: Buffer, *, until: datetime | None = None) -> ObjectInfo:
         assert self.go.wait(30)
         if self.failing:
             raise StoreUnavailableError("the store is down")

@@ -5,6 +5,7 @@ import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from datetime import datetime
 
 import pytest
 
@@ -90,10 +91,10 @@ class HeldStore(MemoryStore):
 
     gate = threading.Event()
 
-    def put(self, name: str, content: Buffer) -> ObjectInfo:
+    def put(self, name: str, content: Buffer, *, until: datetime | None = None) -> ObjectInfo:
         if name.startswith("data/"):
             assert self.gate.wait(LONG_S)
-        return super().put(name, content)
+        return super().put(name, content, until=until)
 
 
 @pytest.mark.parametrize("fails", [False, True])

@@ -1,0 +1,95 @@
+"""Where a repository lies, as an installation's settings say it: its stores opened, its locks in force."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tenure.bootstrap.settings import Settings
+from tenure.bootstrap.stores import KEYS, Use, open_store
+from tenure.domain.clock import Clock
+from tenure.objectstore.base import ObjectStore
+from tenure.objectstore.split import SplitStore
+from tenure.repository import names
+from tenure.repository.founding import Place
+from tenure.repository.keystores import KeyStores, NamedStore
+from tenure.repository.ledger import HeadMemory
+from tenure.repository.locks import NONE, LockPolicy, with_slack
+
+if TYPE_CHECKING:
+    from tenure.objectstore.s3client import LockMode
+
+KEY_STORES = {"first": "file:key-store-1", "second": "file:key-store-2"}
+OBJECT_STORE = "file:repository"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stores:
+    """Where a repository lies; addresses as in `bootstrap.stores`. Two key stores, with other owners, are advised.
+
+    `ledger`: where marker and ledger lie, "" beside the rest. `mode`: of locks, "" for none. `shred_days`: for how
+    long key stores that keep versions keep those of deleted pages.
+    """
+
+    objects: str = OBJECT_STORE
+    keys: Mapping[str, str] = field(default_factory=lambda: dict(KEY_STORES))
+    ledger: str = ""
+    mode: "LockMode" = ""
+    locks: LockPolicy = NONE
+    shred_days: int = 0
+
+    @property
+    def addresses(self) -> tuple[str, ...]:
+        """Return the address of every store."""
+        return (self.objects, *((self.ledger,) if self.ledger else ()), *self.keys.values())
+
+
+def stores_of(settings: Settings) -> Stores:
+    """Return what settings say."""
+    found = settings.repository
+    locks = found.locks
+    return Stores(
+        objects=found.object_store,
+        keys=found.key_stores,
+        ledger=found.ledger_store,
+        mode="" if locks is None else "COMPLIANCE" if locks.mode == "compliance" else "GOVERNANCE",
+        locks=NONE
+        if locks is None
+        else LockPolicy(days=locks.days, data_sets=locks.data_sets, page_days=locks.key_page_days),
+        shred_days=found.shred_window_days,
+    )
+
+
+def place_of(stores: Stores, root: Path, clock: Clock, memory: HeadMemory, *, create: bool = False) -> Place:
+    """Open the stores; `create`: for a new repository, so folders are made.
+
+    Raises:
+        ConfigError: An address is none, or a folder has to lock.
+        StoreUnavailableError: A folder is not there.
+    """
+    period = with_slack(stores.locks.most)
+    use = Use(mode=stores.mode, period=period)
+    objects = open_store(stores.objects, root, clock, use, create=create)
+    if stores.ledger:
+        apart = open_store(stores.ledger, root, clock, create=create)
+        objects = SplitStore(objects, apart, prefixes=(names.LEDGER, names.MARKER))
+    keys = [
+        NamedStore(name=name, store=_key_store(url, stores, root, clock, create=create))
+        for name, url in stores.keys.items()
+    ]
+    return Place(
+        objects=objects,
+        key_stores=KeyStores(keys),
+        memory=memory,
+        locks=stores.locks,
+        shred=timedelta(days=stores.shred_days),
+    )
+
+
+def _key_store(url: str, stores: Stores, root: Path, clock: Clock, *, create: bool) -> ObjectStore:
+    """Open a key store. Folders neither lock nor keep versions: what is deleted there is gone at once."""
+    if not url.startswith("s3:"):
+        return open_store(url, root, clock, KEYS, create=create)
+    use = Use(versions=not stores.shred_days, mode=stores.mode, period=timedelta(days=stores.locks.page_days))
+    return open_store(url, root, clock, use)
