@@ -28,9 +28,12 @@ EVERYTHING = Part()
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Remains:
-    """What is left after a disaster: the recovery key file, and the addresses of the stores (`bootstrap.stores`)."""
+    """What is left after a disaster: the recovery key, and the addresses of the stores (`bootstrap.stores`).
 
-    key: Path
+    `key`: its file, or what shares of it came to, which is on no disk then.
+    """
+
+    key: Path | KeyFile
     repository: str
     key_stores: tuple[str, ...]
 
@@ -67,7 +70,9 @@ def recovered(remains: Remains, machine: Machine) -> Iterator[Recovered]:
     """
     if not remains.key_stores:
         raise ConfigError("no key store was named", hint="name each with --key-store file:FOLDER")
-    key = read_key_file(remains.key, passphrase=machine.passphrase, kind=KeyKind.RECOVERY)
+    key = remains.key
+    if isinstance(key, Path):
+        key = read_key_file(key, passphrase=machine.passphrase, kind=KeyKind.RECOVERY)
     here = Path()
     stores = [
         NamedStore(name=url, store=open_store(url, here, machine.clock, keys=True))

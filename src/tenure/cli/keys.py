@@ -6,6 +6,7 @@ import click
 
 from tenure.cli.frame import INCOMPLETE, Frame, common, number
 from tenure.cli.keyphrase import new_passphrase, passphrase
+from tenure.cli.keyshares import shares
 from tenure.operations import rotating
 from tenure.operations.rotating import Rotated, Secrecy
 
@@ -139,5 +140,6 @@ def check_recovery(frame: Frame, file: Path) -> int:
 
 
 keys.add_command(passphrase)
+keys.add_command(shares)
 
 COMMANDS = (keys,)

@@ -2,7 +2,7 @@
 
 import getpass
 import os
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -10,6 +10,7 @@ import click
 
 from tenure.bootstrap.recovering import Remains, recovered
 from tenure.cli.frame import INCOMPLETE, Frame, common, number, size
+from tenure.cli.remains import with_remains
 from tenure.domain.errors import ConfigError, IntegrityError, KeyMismatchError
 from tenure.operations import proven
 from tenure.operations import restore as restoring
@@ -132,47 +133,12 @@ def _taken(t: Taken) -> dict[str, object]:
     }
 
 
-def _remains(command: Callable[..., object]) -> Callable[..., object]:
-    """Give a command the options of a strange machine: stores and the recovery key instead of tenure.yaml."""
-    for option in (
-        click.option(
-            "--key-store",
-            "key_stores",
-            multiple=True,
-            metavar="URL",
-            help="With --recovery-key: each of them.",
-        ),
-        click.option("--repository", default="", metavar="URL", help="With --recovery-key: file:FOLDER"),
-        click.option(
-            "--recovery-key",
-            type=click.Path(path_type=Path, dir_okay=False),
-            default=None,
-            help="Open a repository with nothing but this key file, --repository and --key-store; no tenure.yaml.",
-        ),
-    ):
-        command = option(command)
-    return command
-
-
-def _told(recovery_key: Path | None, repository: str, key_stores: tuple[str, ...]) -> Remains | None:
-    if recovery_key is None:
-        if repository or key_stores:
-            raise click.UsageError("--repository and --key-store go with --recovery-key")
-        return None
-    if not repository or not key_stores:
-        raise click.UsageError("--recovery-key needs --repository and --key-store")
-    return Remains(key=recovery_key, repository=repository, key_stores=key_stores)
-
-
 @click.command()
 @click.argument("source", required=False)
-@_remains
 @common
-def snapshots(
-    frame: Frame, source: str | None, recovery_key: Path | None, repository: str, key_stores: tuple[str, ...]
-) -> int:
+@with_remains
+def snapshots(frame: Frame, source: str | None, remains: Remains | None) -> int:
     """List snapshots, of SOURCE or of all."""
-    remains = _told(recovery_key, repository, key_stores)
     state, sources, cards, verified = _listed(frame) if remains is None else _recovered_state(frame, remains)
     if source is not None and source not in sources and not state.snapshots_of(source):
         raise taking.unknown_source(source, sources)
@@ -321,8 +287,8 @@ def _cards_of(manifest: Manifest) -> dict[str, object]:
 @click.option("--data-set", default="", help="Only this data set.")
 @click.option("--subject", default="", help="Only records about one subject: customer=1234")
 @click.option("--record", default="", help="Only the record with this key.")
-@_remains
 @common
+@with_remains
 def restore(
     frame: Frame,
     snapshot: str,
@@ -330,16 +296,13 @@ def restore(
     data_set: str,
     subject: str,
     record: str,
-    recovery_key: Path | None,
-    repository: str,
-    key_stores: tuple[str, ...],
+    remains: Remains | None,
 ) -> int:
     """Restore SNAPSHOT (a number, or a source's name for its newest) to a new place."""
     kind, _, value = subject.partition("=")
     if subject and not value:
         raise click.UsageError("--subject is written KIND=ID, for example customer=1234")
     part = Part(data_set=data_set, subject=(kind, value) if subject else None, record=record.encode())
-    remains = _told(recovery_key, repository, key_stores)
     if remains is None:
         with frame.installation() as installation:
             state = installation.open_writing().state
