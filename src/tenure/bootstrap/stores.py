@@ -3,6 +3,7 @@
 import difflib
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, urlsplit
@@ -11,6 +12,8 @@ from tenure.domain.clock import Clock
 from tenure.domain.errors import ConfigError, ObjectStoreError, PreconditionFailedError
 from tenure.objectstore.base import ObjectStore
 from tenure.objectstore.file import FileStore
+from tenure.objectstore.late import LateStore
+from tenure.repository.keystores import KeyStores, NamedStore
 
 if TYPE_CHECKING:
     from tenure.objectstore.s3 import S3Store
@@ -64,6 +67,29 @@ def open_store(url: str, root: Path, clock: Clock, *, keys: bool = False) -> Obj
     if url.startswith("s3:"):
         return _s3(url, clock, keys=keys)
     return FileStore(folder_of(url, root), clock)
+
+
+def open_key_stores(addresses: Mapping[str, str], root: Path, clock: Clock) -> KeyStores:
+    """Return the key stores of these addresses, by their names; one that is away is tried again at each call.
+
+    Raises:
+        ConfigError: An address is none.
+        ObjectStoreError: Not one of them is there.
+    """
+    stores: list[NamedStore] = []
+    away: list[ObjectStoreError] = []
+    for name, url in addresses.items():
+        reopen = partial(open_store, url, root, clock, keys=True)
+        store: ObjectStore
+        try:
+            store = reopen()
+        except ObjectStoreError as e:
+            store = LateStore(reopen)
+            away.append(e)
+        stores.append(NamedStore(name=name, store=store))
+    if away and len(away) == len(stores):
+        raise away[0]
+    return KeyStores(stores)
 
 
 def create_store(url: str, root: Path, clock: Clock, *, keys: bool = False) -> ObjectStore:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from tenure.bootstrap import keyfiles, passphrases
 from tenure.bootstrap.settings import Settings, catalogue_of, read
-from tenure.bootstrap.stores import folder_of, open_store
+from tenure.bootstrap.stores import folder_of, open_key_stores, open_store
 from tenure.control.database import ControlDatabase
 from tenure.control.runs import Runs
 from tenure.crypto.signing import VerifyKey
@@ -23,7 +23,6 @@ from tenure.operations.installation import Installation, Objectives, Place, Sour
 from tenure.repository import repository
 from tenure.repository.headfile import HeadFile
 from tenure.repository.keeping import Keeping, KeepPolicy, PruneBrake
-from tenure.repository.keystores import KeyStores, NamedStore
 from tenure.repository.repository import Pins, Repository, Rights, Writer
 from tenure.sources.folder import FolderSource
 
@@ -152,12 +151,10 @@ class _Stores:
     def where(self) -> repository.Place:
         """Return the repository's place."""
         objects = open_store(self._settings.repository.object_store, self._root, self._machine.clock)
-        named = [
-            NamedStore(name=name, store=open_store(url, self._root, self._machine.clock, keys=True))
-            for name, url in self._settings.repository.key_stores.items()
-        ]
+        named = self._settings.repository.key_stores
+        key_stores = open_key_stores(named, self._root, self._machine.clock)
         memory = HeadFile(self._place.state / "head")
-        return repository.Place(objects=objects, key_stores=KeyStores(named), memory=memory)
+        return repository.Place(objects=objects, key_stores=key_stores, memory=memory)
 
     def open(self, pins: Pins, rights: Rights) -> Repository:
         """Open the repository."""
