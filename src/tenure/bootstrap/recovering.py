@@ -10,17 +10,17 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from tenure.bootstrap.stores import open_store
+from tenure.bootstrap.stores import open_key_stores, open_store
 from tenure.bootstrap.wiring import Machine, threads_for
 from tenure.crypto.hpke import RecipientPrivate
 from tenure.crypto.signing import VerifyKey
 from tenure.domain.errors import ConfigError
 from tenure.domain.progress import Progress
 from tenure.keys.local import KeyFile, KeyKind, LocalKeyring, read_key_file
-from tenure.operations import restore
+from tenure.operations import recoverycheck, restore
+from tenure.operations.recoverycheck import RecoveryCheck
 from tenure.operations.restore import Part, Restored
 from tenure.repository.headfile import HeadInMemory
-from tenure.repository.keystores import KeyStores, NamedStore
 from tenure.repository.repository import Pins, Place, Repository, Rights
 
 EVERYTHING = Part()
@@ -40,9 +40,10 @@ class Remains:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recovered:
-    """A repository opened with the recovery key, and what loading needs."""
+    """A repository opened with the recovery key (`key_id`: its id), and what loading needs."""
 
     repository: Repository
+    key_id: bytes
     progress: Progress
     executor: Executor
 
@@ -57,6 +58,14 @@ class Recovered:
             raise ConfigError(f"{target} exists already", hint="name a place that does not exist yet")
         reader = self.repository.read(number, self.executor)
         return restore.load(self, self.repository, reader, target, part)
+
+    def checked(self) -> RecoveryCheck:
+        """Prove that the key opens a sample of everything in every key store; nothing is written.
+
+        Raises:
+            KeyMismatchError: It is no recovery key of the epoch in use.
+        """
+        return recoverycheck.checked(self.repository, self.key_id, self.executor, self.progress)
 
 
 @contextmanager
@@ -74,20 +83,21 @@ def recovered(remains: Remains, machine: Machine) -> Iterator[Recovered]:
     if isinstance(key, Path):
         key = read_key_file(key, passphrase=machine.passphrase, kind=KeyKind.RECOVERY)
     here = Path()
-    stores = [
-        NamedStore(name=url, store=open_store(url, here, machine.clock, keys=True))
-        for url in remains.key_stores
-    ]
     place = Place(
         objects=open_store(remains.repository, here, machine.clock),
-        key_stores=KeyStores(stores),
+        key_stores=open_key_stores({url: url for url in remains.key_stores}, here, machine.clock),
         memory=HeadInMemory(),
     )
     stored = (remains.repository, *remains.key_stores)
     executor = ThreadPoolExecutor(threads_for(stored, machine), thread_name_prefix="tenure")
     try:
         repository = Repository.open(place, pins_of(key), rights_of(key))
-        yield Recovered(repository=repository, progress=machine.progress, executor=executor)
+        yield Recovered(
+            repository=repository,
+            key_id=RecipientPrivate.from_raw(key.fields["private"]).key_id,
+            progress=machine.progress,
+            executor=executor,
+        )
     finally:
         executor.shutdown(wait=True, cancel_futures=True)
 
