@@ -116,12 +116,16 @@ class Restic:
     def snapshot(self) -> Run:
         """Take a snapshot."""
         return run(
-            [str(self.binary), "backup", "--quiet", self.source.name], env=self.environment(), cwd=self.source.parent
+            [str(self.binary), "backup", "--quiet", self.source.name],
+            env=self.environment(),
+            cwd=self.source.parent,
         )
 
     def restore(self, to: Path) -> Run:
         """Restore the newest snapshot into a folder."""
-        return run([str(self.binary), "restore", "latest", "--quiet", "--target", str(to)], env=self.environment())
+        return run(
+            [str(self.binary), "restore", "latest", "--quiet", "--target", str(to)], env=self.environment()
+        )
 
     def stored(self) -> int:
         """Return the bytes of the repository."""

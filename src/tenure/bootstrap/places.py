@@ -3,13 +3,16 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tenure.bootstrap.settings import Settings
 from tenure.bootstrap.stores import KEYS, Use, open_store
 from tenure.domain.clock import Clock
+from tenure.domain.errors import ObjectStoreError
 from tenure.objectstore.base import ObjectStore
+from tenure.objectstore.late import LateStore
 from tenure.objectstore.split import SplitStore
 from tenure.repository import names
 from tenure.repository.founding import Place
@@ -66,7 +69,7 @@ def place_of(stores: Stores, root: Path, clock: Clock, memory: HeadMemory, *, cr
 
     Raises:
         ConfigError: An address is none, or a folder has to lock.
-        StoreUnavailableError: A folder is not there.
+        ObjectStoreError: The object store's folder is not there, or that of not one key store.
     """
     period = with_slack(stores.locks.most)
     use = Use(mode=stores.mode, period=period)
@@ -74,17 +77,37 @@ def place_of(stores: Stores, root: Path, clock: Clock, memory: HeadMemory, *, cr
     if stores.ledger:
         apart = open_store(stores.ledger, root, clock, create=create)
         objects = SplitStore(objects, apart, prefixes=(names.LEDGER, names.MARKER))
-    keys = [
-        NamedStore(name=name, store=_key_store(url, stores, root, clock, create=create))
-        for name, url in stores.keys.items()
-    ]
     return Place(
         objects=objects,
-        key_stores=KeyStores(keys),
+        key_stores=_key_stores(stores, root, clock, create=create),
         memory=memory,
         locks=stores.locks,
         shred=timedelta(days=stores.shred_days),
     )
+
+
+def _key_stores(stores: Stores, root: Path, clock: Clock, *, create: bool) -> KeyStores:
+    """Open the key stores; one of several that is away is tried again at each call.
+
+    Raises:
+        ObjectStoreError: Not one of them is there, or one could not be made.
+    """
+    named: list[NamedStore] = []
+    away: list[ObjectStoreError] = []
+    for name, url in stores.keys.items():
+        reopen = partial(_key_store, url, stores, root, clock, create=create)
+        store: ObjectStore
+        try:
+            store = reopen()
+        except ObjectStoreError as e:
+            if create:
+                raise
+            store = LateStore(reopen)
+            away.append(e)
+        named.append(NamedStore(name=name, store=store))
+    if away and len(away) == len(named):
+        raise away[0]
+    return KeyStores(named)
 
 
 def _key_store(url: str, stores: Stores, root: Path, clock: Clock, *, create: bool) -> ObjectStore:

@@ -17,7 +17,8 @@ from tenure.crypto.signing import VerifyKey
 from tenure.domain.errors import ConfigError
 from tenure.domain.progress import Progress
 from tenure.keys.local import KeyFile, KeyKind, LocalKeyring, read_key_file
-from tenure.operations import restore
+from tenure.operations import recoverycheck, restore
+from tenure.operations.recoverycheck import RecoveryCheck
 from tenure.operations.restore import Part, Restored
 from tenure.repository.headfile import HeadInMemory
 from tenure.repository.repository import Pins, Repository, Rights
@@ -27,9 +28,12 @@ EVERYTHING = Part()
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Remains:
-    """What is left after a disaster: the recovery key file, and the addresses of the stores (`bootstrap.stores`)."""
+    """What is left after a disaster: the recovery key, and the addresses of the stores (`bootstrap.stores`).
 
-    key: Path
+    `key`: its file, or what shares of it came to, which is on no disk then.
+    """
+
+    key: Path | KeyFile
     repository: str
     key_stores: tuple[str, ...]
     ledger: str = ""
@@ -37,9 +41,10 @@ class Remains:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recovered:
-    """A repository opened with the recovery key, and what loading needs."""
+    """A repository opened with the recovery key (`key_id`: its id), and what loading needs."""
 
     repository: Repository
+    key_id: bytes
     progress: Progress
     executor: Executor
 
@@ -55,6 +60,14 @@ class Recovered:
         reader = self.repository.read(number, self.executor)
         return restore.load(self, self.repository, reader, target, part)
 
+    def checked(self) -> RecoveryCheck:
+        """Prove that the key opens a sample of everything in every key store; nothing is written.
+
+        Raises:
+            KeyMismatchError: It is no recovery key of the epoch in use.
+        """
+        return recoverycheck.checked(self.repository, self.key_id, self.executor, self.progress)
+
 
 @contextmanager
 def recovered(remains: Remains, machine: Machine) -> Iterator[Recovered]:
@@ -67,7 +80,9 @@ def recovered(remains: Remains, machine: Machine) -> Iterator[Recovered]:
     """
     if not remains.key_stores:
         raise ConfigError("no key store was named", hint="name each with --key-store file:FOLDER")
-    key = read_key_file(remains.key, passphrase=machine.passphrase, kind=KeyKind.RECOVERY)
+    key = remains.key
+    if isinstance(key, Path):
+        key = read_key_file(key, passphrase=machine.passphrase, kind=KeyKind.RECOVERY)
     stores = Stores(
         objects=remains.repository, keys={url: url for url in remains.key_stores}, ledger=remains.ledger
     )
@@ -75,7 +90,12 @@ def recovered(remains: Remains, machine: Machine) -> Iterator[Recovered]:
     executor = ThreadPoolExecutor(threads_for(stores.addresses, machine), thread_name_prefix="tenure")
     try:
         repository = Repository.open(place, pins_of(key), rights_of(key))
-        yield Recovered(repository=repository, progress=machine.progress, executor=executor)
+        yield Recovered(
+            repository=repository,
+            key_id=RecipientPrivate.from_raw(key.fields["private"]).key_id,
+            progress=machine.progress,
+            executor=executor,
+        )
     finally:
         executor.shutdown(wait=True, cancel_futures=True)
 

@@ -6,6 +6,8 @@ import click
 
 from tenure.cli.frame import INCOMPLETE, Frame, common, number
 from tenure.cli.keyphrase import new_passphrase, passphrase
+from tenure.cli.keyrecovery import check_recovery
+from tenure.cli.keyshares import shares
 from tenure.operations import rotating
 from tenure.operations.rotating import Rotated, Secrecy
 
@@ -126,18 +128,8 @@ def _tell(frame: Frame, done: Rotated) -> None:
     frame.say(f"Then pin it: set `least_epoch: {done.epoch}` under `repository` in {frame.config}.")
 
 
-@keys.command("check-recovery")
-@click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
-@common
-def check_recovery(frame: Frame, file: Path) -> int:
-    """Prove that the recovery key FILE opens every cohort, and nothing else is needed."""
-    with frame.installation() as installation:
-        opened = rotating.check_recovery(installation, file, Secrecy(ask=frame.passphrase))
-    frame.say(f"The recovery key opened {opened.chunks} chunks, a sample of all {opened.cohorts} cohorts.")
-    frame.document({"cohorts": opened.cohorts, "chunks": opened.chunks})
-    return 0
-
-
 keys.add_command(passphrase)
+keys.add_command(shares)
+keys.add_command(check_recovery)
 
 COMMANDS = (keys,)

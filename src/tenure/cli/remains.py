@@ -1,29 +1,37 @@
-"""Options of a strange machine: stores and the recovery key instead of tenure.yaml."""
+"""Options of a strange machine: the stores and the recovery key, a file or sheets, instead of tenure.yaml."""
 
+import functools
 from collections.abc import Callable
-from functools import wraps
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import click
 
 from tenure.bootstrap.recovering import Remains
+from tenure.cli.frame import Frame
+from tenure.cli.sharetyping import key_of
+from tenure.keys.local import KeyFile
 
 _OPTIONS = (
     click.option(
         "--ledger-store",
+        "ledger",
         default="",
         metavar="URL",
-        help="With --recovery-key: where the ledger lies apart.",
+        help="With a recovery key: where the ledger lies apart.",
     ),
     click.option(
-        "--key-store",
-        "key_stores",
+        "--key-store", "key_stores", multiple=True, metavar="URL", help="With a recovery key: each of them."
+    ),
+    click.option(
+        "--repository", default="", metavar="URL", help="With a recovery key: file:FOLDER or s3://..."
+    ),
+    click.option(
+        "--recovery-share",
+        "sheets",
         multiple=True,
-        metavar="URL",
-        help="With --recovery-key: each of them.",
-    ),
-    click.option(
-        "--repository", default="", metavar="URL", help="With --recovery-key: file:FOLDER or s3://..."
+        type=click.Path(path_type=Path, dir_okay=False),
+        help="Instead of --recovery-key: a sheet of it; repeat until there are enough.",
     ),
     click.option(
         "--recovery-key",
@@ -34,32 +42,62 @@ _OPTIONS = (
 )
 
 
-def with_remains(command: Callable[..., object]) -> Callable[..., object]:
-    """Give a command the options, and `remains`: what they say, None where there is a tenure.yaml."""
+class Stored(NamedTuple):
+    """Addresses of stores, as options give them; "" and () where they do not."""
 
-    @wraps(command)
-    def told(
-        *args: object,
+    repository: str
+    key_stores: tuple[str, ...]
+    ledger: str
+
+    def remains(self, key: Path | KeyFile) -> Remains:
+        """Return what remains with a recovery key: its file, or what sheets of it came to."""
+        return Remains(key=key, repository=self.repository, key_stores=self.key_stores, ledger=self.ledger)
+
+
+def with_remains(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a command the options, and hand it `remains`: a function that returns them, or None where none were given.
+
+    It is called within the command, so that what sheets and prompts refuse ends like every other error.
+    """
+
+    @functools.wraps(command)
+    def wrapped(
+        frame: Frame,
+        *args: Any,
         recovery_key: Path | None,
+        sheets: tuple[Path, ...],
         repository: str,
         key_stores: tuple[str, ...],
-        ledger_store: str,
-        **named: object,
-    ) -> object:
-        remains = _told(recovery_key, repository, key_stores, ledger_store)
-        return command(*args, remains=remains, **named)
+        ledger: str,
+        **rest: Any,
+    ) -> Any:
+        remains = told(frame, recovery_key, sheets, Stored(repository, key_stores, ledger))
+        return command(frame, *args, remains=remains, **rest)
 
-    with_options: Callable[..., object] = told
     for option in _OPTIONS:
-        with_options = option(with_options)
-    return with_options
+        wrapped = option(wrapped)
+    return wrapped
 
 
-def _told(key: Path | None, repository: str, key_stores: tuple[str, ...], ledger: str) -> Remains | None:
-    if key is None:
-        if repository or key_stores or ledger:
-            raise click.UsageError("--repository, --key-store and --ledger-store go with --recovery-key")
+def told(
+    frame: Frame,
+    recovery_key: Path | None,
+    sheets: tuple[Path, ...],
+    stored: Stored,
+) -> Remains | None:
+    """Return what was told of a repository's remains; None where nothing was.
+
+    Raises:
+        UsageError: Half of it was.
+        KeyProviderError: The sheets do not give a key.
+    """
+    if recovery_key is not None and sheets:
+        raise click.UsageError("--recovery-key and --recovery-share exclude each other")
+    if recovery_key is None and not sheets:
+        if any(stored):
+            raise click.UsageError("addresses of stores go with --recovery-key or --recovery-share")
         return None
-    if not repository or not key_stores:
-        raise click.UsageError("--recovery-key needs --repository and --key-store")
-    return Remains(key=key, repository=repository, key_stores=key_stores, ledger=ledger)
+    if not stored.repository or not stored.key_stores:
+        given = "--recovery-share" if sheets else "--recovery-key"
+        raise click.UsageError(f"{given} needs --repository and --key-store")
+    return stored.remains(recovery_key if recovery_key is not None else key_of(frame, sheets))

@@ -82,8 +82,8 @@ def _taken(t: Taken) -> dict[str, object]:
 
 @click.command()
 @click.argument("source", required=False)
-@with_remains
 @common
+@with_remains
 def snapshots(frame: Frame, source: str | None, remains: Remains | None) -> int:
     """List snapshots, of SOURCE or of all."""
     state, sources, cards, verified = _listed(frame) if remains is None else _recovered_state(frame, remains)
@@ -234,8 +234,8 @@ def _cards_of(manifest: Manifest) -> dict[str, object]:
 @click.option("--data-set", default="", help="Only this data set.")
 @click.option("--subject", default="", help="Only records about one subject: customer=1234")
 @click.option("--record", default="", help="Only the record with this key.")
-@with_remains
 @common
+@with_remains
 def restore(
     frame: Frame,
     snapshot: str,

@@ -301,42 +301,6 @@ def _attest(installation: Installation, done: Rotated) -> None:
     )
 
 
-def check_recovery(installation: Installation, path: Path, secrecy: Secrecy) -> Opened:
-    """Prove that a recovery key file opens every cohort of the repository; the result stands in evidence.
-
-    Raises:
-        KeyMismatchError: It is another repository's, or a rotation replaced it.
-        KeyUnavailableError: It cannot be read.
-    """
-    outcome, opened = "failed", Opened(cohorts=0, chunks=0)
-    try:
-        key = read_key_file(
-            path, passphrase=secrecy.ask, kind=KeyKind.RECOVERY, repository=installation.pins.repository.hex()
-        )
-        if key.fields["purge_public"] != installation.pins.purge_key.raw:
-            raise KeyMismatchError(f"{path} trusts another purge key than this installation")
-        repository = installation.open_writing()
-        private = RecipientPrivate.from_raw(key.fields["private"])
-        recipients = repository.epoch().opened.recipients
-        if private.key_id not in {r.key_id for r in recipients if r.role == "recovery"}:
-            raise KeyMismatchError(
-                f"{path} is no recovery key of the epoch in use",
-                hint="a rotation replaced it: use the newest one",
-            )
-        opened = proven(repository, installation.pins, private, installation.progress)
-        outcome = "passed"
-    finally:
-        installation.evidence.log.append(
-            "recovery-check",
-            who=installation.officer,
-            at=installation.clock.now(),
-            subject_of_entry="recovery key",
-            outcome=outcome,
-            details={"cohorts": opened.cohorts, "chunks": opened.chunks},
-        )
-    return opened
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RecipientStatus:
     """A key that an epoch wraps for; `file` and `created`: of its private half, None where that is not here."""

@@ -11,6 +11,7 @@ from tenure.domain.errors import (
     ObjectNotFoundError,
     ObjectStoreError,
     PreconditionFailedError,
+    StoreUnavailableError,
     TamperedError,
     UnsupportedFormatError,
 )
@@ -18,6 +19,9 @@ from tenure.objectstore.base import ObjectStore
 from tenure.repository import names
 from tenure.repository.entries import PageRef
 from tenure.repository.page import PageBytes, parse_page
+
+_NOTHING = "probe/"
+"""A prefix below which there is nothing to list but what a probe leaves for seconds."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,6 +64,16 @@ class KeyStores:
         self.stores = tuple(stores)
         if not self.stores:
             raise ValueError("a repository has at least one key store")
+        self._away = set[str]()
+
+    def require_all(self) -> None:
+        """Ask every store whether it is there: what a session writes has to go to all of them.
+
+        Raises:
+            ObjectStoreError: One is not; better told before a source is read than after.
+        """
+        for named in self.stores:
+            next(iter(named.store.list(_NOTHING)), None)
 
     def put(self, ref: PageRef, raw: bytes) -> None:
         """Put a page into every store.
@@ -133,7 +147,8 @@ class KeyStores:
     def _whole(self, ref: PageRef) -> bytes:
         name = names.page(ref.epoch, ref.tag, ref.page)
         troubles: list[str] = []
-        for named in self.stores:
+        # A server that does not answer takes minutes to say so: once is enough, then it is asked last.
+        for named in sorted(self.stores, key=lambda s: s.name in self._away):
             try:
                 raw = named.store.get(name)
                 if content_hash(raw) == ref.hash:
@@ -141,6 +156,9 @@ class KeyStores:
                 troubles.append(f"{named.name}: {_what_is_wrong(raw, name)}")
             except ObjectNotFoundError:
                 troubles.append(f"{named.name}: missing")
+            except StoreUnavailableError as e:
+                self._away.add(named.name)
+                troubles.append(f"{named.name}: {e}")
             except ObjectStoreError as e:
                 troubles.append(f"{named.name}: {e}")
         raise IntegrityError(f"key page {name} is whole in no key store ({'; '.join(troubles)})")
@@ -159,16 +177,21 @@ class KeyStores:
 
     def delete(self, object_names: Iterable[str]) -> Deletion:
         """Delete pages in every store, and read back that they are gone; a failing store does not stop the others."""
-        result = Deletion()
+        result, away = Deletion(), set[str]()
         for name in object_names:
             result.pages += 1
             for named in self.stores:
+                if named.name in away:
+                    continue  # it answered nothing a moment ago; it stays failed, and a later run deletes there
                 try:
                     named.store.delete(name)
                     named.store.stat(name)
                     result.failed.add(named.name)
                 except ObjectNotFoundError:
                     continue
+                except StoreUnavailableError:
+                    away.add(named.name)
+                    result.failed.add(named.name)
                 except ObjectStoreError as e:
                     result.refused(named.name, e)
         return result

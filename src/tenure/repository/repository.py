@@ -302,6 +302,7 @@ class Repository:
 
         Raises:
             LeasedError: Another session of this source is under way.
+            ObjectStoreError: A key store is not there.
             ConfigError: This process has no writer's key for the source, or `expires` is too long.
         """
         writer = self.rights.writers.get(source)
@@ -311,6 +312,7 @@ class Repository:
             )
         if not 1 <= expires <= MOST_SESSION_S:
             raise ConfigError(f"a session lasts 1 to {MOST_SESSION_S} seconds, not {expires}")
+        self.place.key_stores.require_all()
         state = self.refresh()
         now = self.place.objects.now().timestamp()
         for session_id, session in list(state.sessions.items()):

@@ -22,7 +22,6 @@ from tenure.operations import rotating
 from tenure.operations.restore import Part
 from tenure.operations.rotating import (
     Secrecy,
-    check_recovery,
     keys_status,
     proven,
     rotate,
@@ -170,32 +169,6 @@ def test_new_key_files_can_be_protected(centre: Centre) -> None:
         with pytest.raises(KeyUnavailableError):
             read_key_file(keys / name, passphrase=None)
         assert read_key_file(keys / name, passphrase=ask).kind in {KeyKind.READER, KeyKind.RECOVERY}
-
-
-def test_the_recovery_key_is_proven_and_the_proof_stands_in_evidence(centre: Centre) -> None:
-    with centre.open() as installation:
-        opened = check_recovery(installation, centre.folder / "keys" / "recovery.key", NOBODY)
-        outcomes = [e.outcome for e in installation.evidence.log.entries(kind="recovery-check")]
-    assert opened.cohorts >= 4
-    assert opened.chunks > 0
-    assert outcomes == ["passed"]
-
-
-def test_a_recovery_key_that_was_replaced_does_not_pass(centre: Centre, tmp_path: Path) -> None:
-    aside = tmp_path / "recovery.key"
-    aside.write_bytes((centre.folder / "keys" / "recovery.key").read_bytes())
-    aside.chmod(0o600)
-    rotated(centre)
-    with centre.open() as installation:
-        with pytest.raises(KeyMismatchError, match="no recovery key of the epoch in use"):
-            check_recovery(installation, aside, NOBODY)
-        outcomes = [e.outcome for e in installation.evidence.log.entries(kind="recovery-check")]
-    assert outcomes == ["failed"]
-
-
-def test_a_reading_key_is_no_recovery_key(centre: Centre) -> None:
-    with centre.open() as installation, pytest.raises(KeyMismatchError):
-        check_recovery(installation, centre.folder / "keys" / "epoch-1.key", NOBODY)
 
 
 def test_the_state_of_keys_tells_what_is_here(centre: Centre) -> None:
