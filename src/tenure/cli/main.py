@@ -20,7 +20,8 @@ CANCELLED = 130
 """Exit code of a command that was cancelled before it began (128 + SIGINT, as shells count)."""
 
 MODULES: Mapping[str, tuple[str, ...]] = {
-    "snapshots": ("init", "snapshot", "snapshots", "show", "restore"),
+    "making": ("init",),
+    "snapshots": ("snapshot", "snapshots", "show", "restore"),
     "rules": ("rules",),
     "purge": ("purge", "erase", "subject"),
     "holds": ("hold",),

@@ -1,6 +1,5 @@
-"""init, snapshot, snapshots, show, restore."""
+"""snapshot, snapshots, show, restore."""
 
-import getpass
 import os
 from collections.abc import Callable, Collection
 from datetime import UTC, datetime
@@ -19,58 +18,6 @@ from tenure.operations.snapshot import Taken
 from tenure.repository.manifest import Manifest, cut_in
 from tenure.repository.repository import Repository
 from tenure.repository.state import SnapshotState, State
-
-
-@click.command()
-@click.argument("folder", type=click.Path(path_type=Path, file_okay=False), default=Path())
-@click.option(
-    "--object-store", metavar="ADDRESS", help="Where sealed data goes: file:FOLDER or s3://BUCKET/PREFIX?..."
-)
-@click.option(
-    "--key-store", "key_stores", multiple=True, metavar="NAME=ADDRESS", help="Where keys go; may be repeated."
-)
-@common
-def init(frame: Frame, folder: Path, object_store: str | None, key_stores: tuple[str, ...]) -> int:
-    """Make keys, a repository, a commented tenure.yaml and starter rules in FOLDER (default: here)."""
-    from tenure.bootstrap.init import HERE, Stores  # noqa: PLC0415 - founding is done once, snapshots every hour
-    from tenure.bootstrap.init import init as make  # noqa: PLC0415
-
-    stores = Stores(objects=object_store or HERE.objects, keys=_named(key_stores) or HERE.keys)
-    made = make(
-        folder, clock=frame.clock, name=folder.absolute().name or "tenure", officer=_user(), stores=stores
-    )
-    frame.say(
-        f"Made [bold]{made.config}[/], a repository, {len(stores.keys)} key stores, keys, and {made.rules} starter"
-        " rules."
-    )
-    frame.say(
-        f"[bold yellow]Take {made.recovery} off this machine now.[/]\n"
-        "Without it a lost disk is a lost repository."
-    )
-    frame.say("One-person mode: you approve your own deletions. Every certificate will say so.")
-    frame.say(
-        "The starter rules speak of a sample's data sets: make them yours, or delete them, before `tenure rules plan`."
-    )
-    frame.say(f"Next: name a source in {made.config}, then run [bold]tenure snapshot[/].")
-    frame.document({"config": made.config, "recovery_key": made.recovery, "rules": made.rules})
-    return 0
-
-
-def _named(given: tuple[str, ...]) -> dict[str, str]:
-    pairs = [one.partition("=") for one in given]
-    if any(not name.isidentifier() or not url for name, _, url in pairs):
-        raise click.UsageError("--key-store takes NAME=ADDRESS, as in first=s3://keys-1")
-    found = {name: url for name, _, url in pairs}
-    if len(found) != len(given):
-        raise click.UsageError("two key stores have one name")
-    return found
-
-
-def _user() -> str:
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):  # a container's user without a name
-        return "operator"
 
 
 @click.command()
@@ -391,4 +338,4 @@ def _when(at: float) -> str:
     return f"{datetime.fromtimestamp(at, UTC):%Y-%m-%d %H:%M} UTC"
 
 
-COMMANDS = (init, snapshot, snapshots, show, restore)
+COMMANDS = (snapshot, snapshots, show, restore)

@@ -99,7 +99,7 @@ def make_client(settings: S3Settings) -> Any:
         request_checksum_calculation="when_required",
         response_checksum_validation="when_required",
     )
-    return _session(access, settings.region).client(
+    return session_of(access, settings.region).client(
         "s3",
         endpoint_url=settings.endpoint or None,
         config=config,
@@ -110,7 +110,8 @@ def make_client(settings: S3Settings) -> Any:
 
 
 @lru_cache(maxsize=16)  # each reads boto3's description of S3 anew, which takes longer than many a request
-def _session(access: S3Access, wanted: str) -> boto3.Session:
+def session_of(access: S3Access, wanted: str) -> boto3.Session:
+    """Return a session for whoever asks; of AWS where nothing names a region, the first one there was."""
     session = boto3.Session(profile_name=access.profile or None, region_name=wanted or None)
     if not access.role_arn:
         # Servers other than AWS have no regions, and signatures need the name of one.
