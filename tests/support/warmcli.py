@@ -2,7 +2,7 @@
 
 Each line on stdin is a request (JSON): `args`, `cwd`, `job` (a folder). The job's folder gets ``pid``, ``out``, ``err``,
 and, when the process is over, ``code``. Options: `columns` (width of the terminal), `file_bytes` (no file may grow
-beyond), `shift` (seconds to add to the clock).
+beyond), `shift` (seconds to add to the clock), `env` (added to the environment).
 """
 
 import importlib
@@ -33,6 +33,7 @@ def _write(path: Path, text: str) -> None:
 def _run(request: dict[str, Any], job: Path) -> None:
     """Become the command; never returns."""
     os.chdir(request["cwd"])
+    os.environ.update(request.get("env", {}))
     for number, name, flags in (
         (0, "/dev/null", os.O_RDONLY),
         (1, job / "out", os.O_CREAT | os.O_WRONLY),

@@ -1,6 +1,6 @@
 """The key folder of an installation: which file holds which right.
 
-``epoch-<n>.key`` reads, ``recovery.key`` reads when all else is lost (keep it elsewhere), ``purge.key`` orders
+``epoch-<n>.key`` reads (or a key service does), ``recovery.key`` reads when all else is lost (keep it elsewhere), ``purge.key`` orders
 deletion, ``evidence.key`` signs evidence, ``writer-<source>.key`` takes snapshots of one source.
 """
 
@@ -11,31 +11,47 @@ from pathlib import Path
 from tenure.crypto.hpke import RecipientPrivate
 from tenure.crypto.signing import SigningKey
 from tenure.domain.errors import KeyUnavailableError
+from tenure.keys.base import Keyring
 from tenure.keys.local import KeyFile, KeyKind, LocalKeyring, read_key_file, write_key_file
+from tenure.keys.services import Keyrings, KeyServices, ServiceKeyring
 from tenure.repository.repository import Writer
 from tenure.repository.secrets import WriterSecrets
 
 Ask = Callable[[], bytes] | None
 
 
-def readers(folder: Path, repository: bytes, ask: Ask) -> LocalKeyring:
-    """Return the reading keys.
+def keyring(folder: Path, repository: bytes, ask: Ask, services: KeyServices) -> Keyring:
+    """Return every right to unwrap that this process was given: its key files, and the services it knows a way to.
 
     Raises:
         KeyUnavailableError: There is none.
     """
-    files = sorted(folder.glob("epoch-*.key"))
-    if not files:
+    if not services.ways:
+        return readers(folder, repository, ask)
+    local = LocalKeyring(_privates(folder, repository, ask))
+    return Keyrings(keyrings=(local, ServiceKeyring(services=services)))  # who asks nobody comes first
+
+
+def readers(folder: Path, repository: bytes, ask: Ask) -> LocalKeyring:
+    """Return the reading keys in files.
+
+    Raises:
+        KeyUnavailableError: There is none.
+    """
+    privates = _privates(folder, repository, ask)
+    if not privates:
         raise KeyUnavailableError(
             f"there is no reading key (epoch-*.key) in {folder}",
             hint="put the key file back; if it is lost, restore with the recovery key",
         )
-    return LocalKeyring(
-        [
-            RecipientPrivate.from_raw(_read(f, KeyKind.READER, repository, ask).fields["private"])
-            for f in files
-        ]
-    )
+    return LocalKeyring(privates)
+
+
+def _privates(folder: Path, repository: bytes, ask: Ask) -> list[RecipientPrivate]:
+    return [
+        RecipientPrivate.from_raw(_read(f, KeyKind.READER, repository, ask).fields["private"])
+        for f in sorted(folder.glob("epoch-*.key"))
+    ]
 
 
 def purge(folder: Path, repository: bytes, ask: Ask) -> SigningKey | None:

@@ -171,6 +171,7 @@ class Settings(BaseSettings):
     issuer: IssuerSettings = IssuerSettings()
     repository: RepositorySettings
     keys: str = "keys"
+    key_services: list[str] = []  # who reads in place of a key file; addresses as in `bootstrap.keyservices`
     key_passphrase: SecretStr | None = None  # from the environment alone: see `read`
     key_passphrase_file: str = ""
     state: str = "state"

@@ -8,6 +8,7 @@ from datetime import timedelta
 from pathlib import Path
 
 from tenure.bootstrap import keyfiles, passphrases
+from tenure.bootstrap.keyservices import LOCAL, services_of
 from tenure.bootstrap.places import place_of, stores_of
 from tenure.bootstrap.settings import Settings, catalogue_of, read
 from tenure.bootstrap.stores import folder_of
@@ -86,15 +87,25 @@ def build(config: Path, machine: Machine) -> Installation:
         admit=lambda source: stores.admit(pins, source),
         evidence_key=evidence_key,
         key_passphrase=passphrase,
+        key_services=stores.services,
+        reader_in_file=stores.reader_in_file,
         officer=settings.officer,
         session=timedelta(hours=settings.session_hours),
         objectives=_objectives(settings),
         keep=_keeping(settings),
         own=_own(settings, root, place),
-        settings_text=settings.model_dump_json(
-            exclude={"repository": {"key_stores"}, "key_passphrase": True}
-        ).encode(),
+        settings_text=_text_of(settings),
     )
+
+
+def _text_of(settings: Settings) -> bytes:
+    """Return the settings as snapshots keep them: nothing about where keys are."""
+    without: Mapping[str, bool | set[str]] = {
+        "repository": {"key_stores"},
+        "key_passphrase": True,
+        "key_services": True,
+    }
+    return settings.model_dump_json(exclude=without).encode()
 
 
 def threads_for(addresses: Iterable[str], machine: Machine) -> int:
@@ -148,6 +159,9 @@ class _Stores:
         self._place = place
         self._machine = machine
         self._passphrase = passphrase
+        self.services = services_of(settings.key_services, root)
+        active = [way for way in self.services.ways if not way.leaving]
+        self.reader_in_file = not active or LOCAL in settings.key_services
 
     def where(self) -> repository.Place:
         """Return the repository's place."""
@@ -161,7 +175,9 @@ class _Stores:
     def open_writing(self, pins: Pins) -> Repository:
         """Open with writers' keys only; before the first writer is admitted, with whatever is here."""
         writers = self.writers(pins)
-        return self.open(pins, Rights(writers=writers) if writers else self.all_rights(pins))
+        if not writers:
+            return self.open(pins, self.all_rights(pins))
+        return self.open(pins, Rights(writers=writers, services=self.services))
 
     def writers(self, pins: Pins) -> Mapping[str, Writer]:
         """Return the writers whose key files are here."""
@@ -171,8 +187,11 @@ class _Stores:
         """Return everything this process was given."""
         return Rights(
             writers=self.writers(pins),
-            unwrapper=keyfiles.readers(self._place.keys, pins.repository, self._machine.passphrase),
+            unwrapper=keyfiles.keyring(
+                self._place.keys, pins.repository, self._machine.passphrase, self.services
+            ),
             purge=keyfiles.purge(self._place.keys, pins.repository, self._machine.passphrase),
+            services=self.services,
         )
 
     def admit(self, pins: Pins, source: str) -> Writer:

@@ -22,6 +22,13 @@ from tenure.repository.locks import LockPolicy
     "--key-store", "key_stores", multiple=True, metavar="NAME=ADDRESS", help="Where keys go; may be repeated."
 )
 @click.option(
+    "--reader-key",
+    "reader_keys",
+    multiple=True,
+    metavar="ADDRESS",
+    help="A key service that reads, in place of a key file: awskms:KEY?... or vault:MOUNT/KEY?...; may be repeated.",
+)
+@click.option(
     "--ledger-store",
     default="",
     metavar="ADDRESS",
@@ -49,6 +56,7 @@ def init(
     folder: Path,
     object_store: str | None,
     key_stores: tuple[str, ...],
+    reader_keys: tuple[str, ...],
     ledger_store: str,
     lock: str | None,
     lock_days: float | None,
@@ -66,7 +74,12 @@ def init(
         shred_days=shred_window,
     )
     made = make(
-        folder, clock=frame.clock, name=folder.absolute().name or "tenure", officer=_user(), stores=stores
+        folder,
+        clock=frame.clock,
+        name=folder.absolute().name or "tenure",
+        officer=_user(),
+        stores=stores,
+        reader_keys=reader_keys,
     )
     _tell(frame, made, len(stores.keys))
     frame.document({"config": made.config, "recovery_key": made.recovery, "rules": made.rules})

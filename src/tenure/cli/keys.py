@@ -1,6 +1,7 @@
 """keys status, rotate, check-recovery."""
 
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -8,7 +9,8 @@ from tenure.cli.frame import INCOMPLETE, Frame, common, number
 from tenure.cli.keyphrase import new_passphrase, passphrase
 from tenure.cli.keyrecovery import check_recovery
 from tenure.cli.keyshares import shares
-from tenure.operations import rotating
+from tenure.operations import keystatus, rotating
+from tenure.operations.retiring import Ended
 from tenure.operations.rotating import Rotated, Secrecy
 
 OUT_OF_REACH = (
@@ -27,7 +29,7 @@ def keys() -> None:
 def keys_status(frame: Frame) -> int:
     """Show epochs, their recipients, writers, and which key files are here."""
     with frame.installation() as installation:
-        found = rotating.keys_status(
+        found = keystatus.keys_status(
             installation, Secrecy(ask=frame.passphrase, reader=installation.key_passphrase)
         )
     rows = [
@@ -36,34 +38,49 @@ def keys_status(frame: Frame) -> int:
             k.state,
             k.role,
             k.key_id.hex()[:12],
-            k.file.name if k.file else "[dim]not here[/]",
+            k.provider,
+            _place(k),
             _day(k),
         ]
         for k in found.recipients
     ]
-    frame.table("", ["epoch", "state", "key", "id", "file", "made"], rows, numbers=(0,))
+    frame.table("", ["epoch", "state", "key", "id", "provider", "where", "made"], rows, numbers=(0,))
     writers = [
         [w.source, w.writer.hex(), "removed" if w.removed else "may add snapshots"] for w in found.writers
     ]
     frame.table("", ["writer of", "id", ""], writers)
     frame.say(f"Key pages: {number(found.pages)} in the open epoch, {number(found.old_pages)} in older ones.")
-    frame.document(
-        {
-            "recipients": [
-                {"epoch": k.epoch, "state": k.state, "role": k.role, "key": k.key_id.hex(), "file": k.file}
-                for k in found.recipients
-            ],
-            "writers": [
-                {"source": w.source, "writer": w.writer.hex(), "removed": w.removed} for w in found.writers
-            ],
-            "pages": found.pages,
-            "old_pages": found.old_pages,
-        }
-    )
+    frame.document(_document(found))
     return 0
 
 
-def _day(key: rotating.RecipientStatus) -> str:
+def _document(found: keystatus.KeysStatus) -> dict[str, Any]:
+    return {
+        "recipients": [
+            {
+                "epoch": k.epoch,
+                "state": k.state,
+                "role": k.role,
+                "key": k.key_id.hex(),
+                "provider": k.provider,
+                "address": k.address,
+                "file": k.file,
+            }
+            for k in found.recipients
+        ],
+        "writers": [
+            {"source": w.source, "writer": w.writer.hex(), "removed": w.removed} for w in found.writers
+        ],
+        "pages": found.pages,
+        "old_pages": found.old_pages,
+    }
+
+
+def _place(key: keystatus.RecipientStatus) -> str:
+    return key.address or (key.file.name if key.file else "[dim]not here[/]")
+
+
+def _day(key: keystatus.RecipientStatus) -> str:
     return f"{key.created:%Y-%m-%d}" if key.created else ""
 
 
@@ -95,10 +112,14 @@ def rotate(frame: Frame, protect: bool, recovery_key: Path | None) -> int:  # no
             "reader_key": done.reader,
             "recovery_key": done.recovery,
             "recovery_proven": done.recovery_proven,
+            "keys_ended": [
+                {"key": str(e.key), "at": e.at.isoformat() if e.at else None, "why": e.why}
+                for e in done.ended
+            ],
             "final_at": done.final_at.isoformat() if done.final_at else None,
         }
     )
-    return 0 if done.final_at else INCOMPLETE
+    return 0 if done.complete else INCOMPLETE
 
 
 def _tell(frame: Frame, done: Rotated) -> None:
@@ -118,14 +139,28 @@ def _tell(frame: Frame, done: Rotated) -> None:
         frame.say(
             "[yellow]The new recovery key is not here[/]: prove it with `tenure keys check-recovery FILE`."
         )
-    if done.final_at is not None:
-        frame.say(
-            f"What was forgotten before is final since {done.final_at:%Y-%m-%d}: no key here opens an old key page."
-        )
-    else:
-        frame.say("[yellow]An old epoch is not closed yet[/]: a key store did not confirm. Run it again.")
+    for ended in done.ended:
+        frame.say(_fate(ended))
+    frame.say(_finality(done))
     frame.say(OUT_OF_REACH)
     frame.say(f"Then pin it: set `least_epoch: {done.epoch}` under `repository` in {frame.config}.")
+
+
+def _fate(ended: Ended) -> str:
+    if ended.at is None:
+        return f"[yellow]{ended.key} is not destroyed[/]: {ended.why}."
+    return f"{ended.key} is destroyed on {ended.at:%Y-%m-%d}."
+
+
+def _finality(done: Rotated) -> str:
+    if not done.complete:
+        return "[yellow]An old epoch is not closed yet[/]: a key store did not confirm. Run it again."
+    if done.final_at is not None:
+        return f"What was forgotten before is final on {done.final_at:%Y-%m-%d}: from then no key opens an old key page."
+    return (
+        "[yellow]What was forgotten before is not final yet[/]: that waits until the keys named above are destroyed at"
+        " their services."
+    )
 
 
 keys.add_command(passphrase)

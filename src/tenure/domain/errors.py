@@ -14,6 +14,8 @@
       KeyProviderError 30               a key could not be used
         KeyUnavailableError 31          retryable
         KeyMismatchError 32
+        KeyDestroyedError 33            the key is gone for good, or will be
+        KeyDeniedError 34               the key service refused
       IntegrityError 40                 stored bytes are not what was written
         TamperedError 41
         TruncatedError 42
@@ -137,6 +139,22 @@ class KeyMismatchError(KeyProviderError):
 
     exit_code = 32
     default_hint = "check that the key files belong to this repository"
+
+
+class KeyDestroyedError(KeyProviderError):
+    """The key is gone, or is about to be: what only it opens is lost with it."""
+
+    exit_code = 33
+    default_hint = (
+        "stop its deletion while that can be done; else read with another recipient, or the recovery key"
+    )
+
+
+class KeyDeniedError(KeyProviderError):
+    """The key service refused: credentials, permissions, or a key that is switched off."""
+
+    exit_code = 34
+    default_hint = "check the credentials and the rights of this process at the key service; see docs/keys.md"
 
 
 class IntegrityError(TenureError):

@@ -31,7 +31,7 @@ from tenure.crypto.hashing import content_hash, random_bytes
 from tenure.crypto.hpke import PRIVATE_BYTES, RecipientPrivate, RecipientPublic, unwrap, wrap
 from tenure.crypto.passphrase import Stretching, stretch
 from tenure.domain.errors import ConfigError, IntegrityError, KeyMismatchError, KeyUnavailableError
-from tenure.keys.base import WrappedKey
+from tenure.keys.base import Purpose, WrappedKey, for_none_of
 from tenure.keys.disk import fill, sync_folder
 
 PROVIDER = "local"
@@ -54,10 +54,11 @@ class LocalRecipients:
             raise ValueError("recipients are at least one, each once")
         self._publics = tuple(publics)
 
-    def wrap(self, secret: bytes, *, context: bytes) -> tuple[WrappedKey, ...]:
+    def wrap(self, secret: bytes, *, context: Purpose) -> tuple[WrappedKey, ...]:
         """See `Wrapper.wrap`."""
+        where = context.encoded()
         return tuple(
-            WrappedKey(recipient=p.key_id, provider=PROVIDER, wrapped=wrap(p, secret, context=context))
+            WrappedKey(recipient=p.key_id, provider=PROVIDER, wrapped=wrap(p, secret, context=where))
             for p in self._publics
         )
 
@@ -69,21 +70,23 @@ class LocalKeyring:
         """Take the keys, of several epochs perhaps."""
         self._privates = {private.key_id: private for private in privates}
 
-    def unwrap(self, wrapped: Sequence[WrappedKey], *, context: bytes) -> bytes:
+    def holds(self, wrapped: WrappedKey) -> bool:
+        """See `Keyring.holds`."""
+        return wrapped.provider == PROVIDER and wrapped.recipient in self._privates
+
+    def held(self) -> tuple[str, ...]:
+        """See `Keyring.held`."""
+        return tuple(sorted(key_id.hex() for key_id in self._privates))
+
+    def unwrap(self, wrapped: Sequence[WrappedKey], *, context: Purpose) -> bytes:
         """See `Unwrapper.unwrap`."""
         refused: KeyMismatchError | None = None
-        for one in wrapped:
-            private = self._privates.get(one.recipient) if one.provider == PROVIDER else None
-            if private is None:
-                continue
+        for one in filter(self.holds, wrapped):
             try:
-                return unwrap(private, one.wrapped, context=context)
+                return unwrap(self._privates[one.recipient], one.wrapped, context=context.encoded())
             except KeyMismatchError as e:
                 refused = e  # another recipient's copy may be whole
-        if refused is not None:
-            raise refused
-        held = ", ".join(sorted(key_id.hex() for key_id in self._privates)) or "none"
-        raise KeyMismatchError(f"this is wrapped for none of the keys at hand (key ids: {held})")
+        raise refused or for_none_of(self.held())
 
 
 class KeyKind(StrEnum):

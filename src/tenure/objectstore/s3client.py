@@ -122,7 +122,7 @@ def make_client(settings: S3Settings) -> Any:
         request_checksum_calculation="when_required",
         response_checksum_validation="when_required",
     )
-    return _session(access, settings.region).client(
+    return session_of(access, settings.region).client(
         "s3",
         endpoint_url=settings.endpoint or None,
         config=config,
@@ -141,11 +141,12 @@ def make_backup_client(settings: S3Settings) -> Any | None:
         connect_timeout=settings.connect,
         read_timeout=settings.read,
     )
-    return _session(settings.access, settings.region).client("backup", config=config)
+    return session_of(settings.access, settings.region).client("backup", config=config)
 
 
 @lru_cache(maxsize=16)  # each reads boto3's description of S3 anew, which takes longer than many a request
-def _session(access: S3Access, wanted: str) -> boto3.Session:
+def session_of(access: S3Access, wanted: str) -> boto3.Session:
+    """Return a session for whoever asks; of AWS where nothing names a region, the first one there was."""
     session = boto3.Session(profile_name=access.profile or None, region_name=wanted or None)
     if not access.role_arn:
         # Servers other than AWS have no regions, and signatures need the name of one.

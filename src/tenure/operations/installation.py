@@ -18,6 +18,7 @@ from tenure.domain.errors import LeasedError
 from tenure.domain.progress import Progress
 from tenure.evidence.directory import EvidenceDirectory
 from tenure.evidence.views import Issuer
+from tenure.keys.services import NO_SERVICES, KeyServices
 from tenure.repository import founding
 from tenure.repository.founding import Pins
 from tenure.repository.keeping import Keeping
@@ -68,6 +69,7 @@ class Installation:
     key where this process has it; `where` names its stores without opening it, for what must work on a damaged one,
     and `pins` whom this process trusts. `own`: folders of the installation, where nothing may be restored to.
     `officer`: who is at the keyboard, as evidence names them. `key_passphrase`: of key files, where settings give one.
+    `key_services`: the ways to those that read, or did; `reader_in_file`: the reading key is (also) a key file.
     """
 
     name: str
@@ -87,6 +89,8 @@ class Installation:
     admit: Callable[[str], Writer]
     evidence_key: SigningKey = field(repr=False)
     key_passphrase: bytes | None = field(default=None, repr=False)
+    key_services: KeyServices = NO_SERVICES
+    reader_in_file: bool = True
     officer: str = "operator"
     session: timedelta = timedelta(hours=24)
     objectives: Mapping[str, Objectives] = field(default_factory=dict)

@@ -1,61 +1,32 @@
-"""Rotation of the keys that read: a new epoch and recovery pair, every key page sealed anew, the old keys destroyed.
+"""Rotation of the keys that read: a new epoch and recovery key, every key page sealed anew, the old keys destroyed.
 
 Destroying the old private keys is what makes every forgetting before it final: no copy of an old key page opens any
 more. Before the new epoch is opened, and again before the old one is closed, both new keys have proven that they open
 what is theirs. A rotation that was cut short goes on where it stopped when it is run again.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 
 from tenure.crypto.hpke import RecipientPrivate
-from tenure.domain.errors import KeyMismatchError, KeyUnavailableError
 from tenure.domain.progress import Progress
-from tenure.keys.local import (
-    PROVIDER,
-    KeyFile,
-    KeyKind,
-    LocalKeyring,
-    destroy_key_file,
-    read_key_file,
-    write_key_file,
-)
+from tenure.keys.base import Unwrapper
+from tenure.keys.local import LocalKeyring, destroy_key_file
+from tenure.keys.services import KeyServices, ServiceKeyring
 from tenure.operations.installation import Installation
-from tenure.repository.entries import Recipient
+from tenure.operations.newkeys import EVERY_KIND, NewKeys, Secrecy, destroyable, new_keys
+from tenure.operations.retiring import Ended, retire
 from tenure.repository.model import ChunkKind
 from tenure.repository.page import open_index
 from tenure.repository.repository import Pins, Repository, Rights
 from tenure.repository.rotation import close_old_epochs, open_epoch, reseal
 from tenure.repository.state import PageState, State
 
+__all__ = ["EVERY_KIND", "Opened", "Rotated", "Secrecy", "opened_with", "proven", "rotate"]
+
 SAMPLE = 3
 """Chunks of each cohort that a new key, or the recovery key, has to open."""
-
-EVERY_KIND = (KeyKind.READER, KeyKind.RECOVERY)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Secrecy:
-    """How key files are read and written. `ask`: for the passphrase of one; `protect`: passphrase of new ones.
-
-    `reader`: passphrase of reading keys, old and new, as settings give it. The recovery key is never put under it: it
-    has to open where this machine and its settings are gone.
-    """
-
-    ask: Callable[[], bytes] | None = None
-    protect: bytes | None = field(default=None, repr=False)
-    reader: bytes | None = field(default=None, repr=False)
-
-    def asking(self, path: Path) -> Callable[[], bytes] | None:
-        """Return whom to ask for the passphrase of a key file."""
-        reader = self.reader
-        return self.ask if reader is None or not path.name.startswith("epoch-") else lambda: reader
-
-    def protecting(self, kind: KeyKind) -> bytes | None:
-        """Return the passphrase of a new key file."""
-        return self.reader if self.reader is not None and kind is KeyKind.READER else self.protect
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,8 +42,9 @@ class Rotated:
     """What a rotation did.
 
     `recovery`: where the new recovery key lies, None where it was not at hand: its epoch was closed by an earlier run
-    then, which had proven it. `final_at`: from when nothing here opens what was forgotten before; None while an old
-    epoch is not closed yet.
+    then, which had proven it. `complete`: every older epoch is closed. `ended`: what became of old keys of services.
+    `final_at`: from when nothing opens what was forgotten before, the latest of these dates; None while an old epoch is
+    not closed yet, or an old key of a service lives.
     """
 
     epoch: int
@@ -83,18 +55,9 @@ class Rotated:
     destroyed: list[Path] = field(default_factory=list)
     reader: Path | None = None
     recovery: Path | None = None
+    ended: tuple[Ended, ...] = ()
+    complete: bool = False
     final_at: datetime | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Pair:
-    """The private halves of `epoch`. `recovery` is None where no proof needs it any more and its file is elsewhere."""
-
-    epoch: int
-    reader: RecipientPrivate
-    recovery: RecipientPrivate | None
-    reader_file: Path
-    recovery_file: Path
 
 
 def rotate(installation: Installation, secrecy: Secrecy, *, recovery: Path | None = None) -> Rotated:
@@ -115,109 +78,47 @@ def rotate(installation: Installation, secrecy: Secrecy, *, recovery: Path | Non
     """
     with installation.alone("forgetting"):
         repository = installation.open_reading()
-        pair = _pair(installation, repository, secrecy, recovery)
-        epoch = _open(repository, pair)
+        keys = new_keys(installation, repository, secrecy, recovery)
+        epoch = _open(repository, keys, installation.key_services)
         repository = installation.open_reading()  # its keyring has the new key now
-        done = Rotated(epoch=epoch, reader=pair.reader_file)
+        done = Rotated(epoch=epoch, reader=keys.reader_file if keys.reader else None)
         done.pages = reseal(repository, installation.progress)
-        done.proven = proven(repository, installation.pins, pair.reader, installation.progress)
-        if pair.recovery is not None:
-            proven(repository, installation.pins, pair.recovery, installation.progress)
-            done.recovery_proven, done.recovery = True, pair.recovery_file
+        _prove_again(installation, repository, keys, done)
         done.closed = close_old_epochs(repository)
         done.destroyed = _destroy_old(installation, repository, secrecy)
-        if all(e.state == "closed" for n, e in repository.refresh().epochs.items() if n < epoch):
-            done.final_at = installation.clock.now()
+        _finish(installation, repository.refresh(), done)
         _attest(installation, done)
         return done
 
 
-def _pair(installation: Installation, repository: Repository, secrecy: Secrecy, handed: Path | None) -> _Pair:
-    """Return the pair of the rotation to finish, or of a new one; its files are durable before it is used."""
-    state = repository.refresh()
-    number = repository.epoch().opened.epoch
-    unclosed = any(n < number and e.state != "closed" for n, e in state.epochs.items())
-    begun = unclosed or bool(_destroyable(installation, repository, secrecy))
-    epoch = number if begun else max(state.epochs) + 1
-    folder = installation.place.keys
-    reader_file, recovery_file = folder / f"epoch-{epoch}.key", handed or folder / f"recovery-{epoch}.key"
-    reader = _kept(installation, reader_file, KeyKind.READER, secrecy, make=not begun)
-    recovery = _kept(installation, recovery_file, KeyKind.RECOVERY, secrecy, make=not (begun or handed))
-    if reader is None:
-        raise _lacking(epoch, reader_file, "put the key file back, then run `tenure keys rotate` again")
-    if recovery is None and (handed or unclosed or not begun):
-        raise _lacking(epoch, recovery_file, "name its file: `tenure keys rotate --recovery-key FILE`")
-    pair = _Pair(
-        epoch=epoch, reader=reader, recovery=recovery, reader_file=reader_file, recovery_file=recovery_file
-    )
-    _refuse_strangers(state, pair)
-    return pair
+def _finish(installation: Installation, state: State, done: Rotated) -> None:
+    """Have old keys of services destroyed, and tell from when what was forgotten before is final."""
+    done.ended = retire(installation, state)
+    done.complete = all(e.state == "closed" for n, e in state.epochs.items() if n < done.epoch)
+    dates = [ended.at for ended in done.ended]
+    known = [at for at in dates if at is not None]
+    if done.complete and len(known) == len(dates):
+        done.final_at = max([installation.clock.now(), *known])
 
 
-def _lacking(epoch: int, path: Path, hint: str) -> KeyUnavailableError:
-    return KeyUnavailableError(
-        f"the rotation to epoch {epoch} cannot go on: {path} is not here, and nothing was written", hint=hint
-    )
+def _open(repository: Repository, keys: NewKeys, services: KeyServices) -> int:
+    """Open the epoch of new keys, each of them proven; where an earlier run did, return its number."""
+    if repository.epoch().opened.epoch == keys.epoch or keys.recovery is None:
+        return keys.epoch
+    return open_epoch(repository, keys.recipients(), keys.prover(services))
 
 
-def _refuse_strangers(state: State, pair: _Pair) -> None:
-    """Refuse keys that are not the ones which the epoch wraps for, or that were another epoch's.
-
-    A key of an older epoch must not come back: it would open new pages, and stay alive when the old epoch's is gone.
-    """
-    recipients = {n: {r.key_id for r in e.opened.recipients} for n, e in state.epochs.items()}
-    mine = recipients.pop(pair.epoch, None)
-    for path, private in ((pair.reader_file, pair.reader), (pair.recovery_file, pair.recovery)):
-        if private is None:
-            continue
-        if mine is not None and private.key_id not in mine:
-            raise KeyMismatchError(
-                f"{path} is no key of epoch {pair.epoch}, which is open: nothing was written",
-                hint="put back the file that the rotation made, or name it with --recovery-key",
-            )
-        older = [n for n, ids in recipients.items() if private.key_id in ids]
-        if older:
-            raise KeyMismatchError(
-                f"{path} is a key of epoch {older[0]}, which the rotation replaces: nothing was written",
-                hint="leave --recovery-key out, or move the file away if you did not name it: a new key is made",
-            )
-
-
-def _kept(
-    installation: Installation, path: Path, kind: KeyKind, secrecy: Secrecy, *, make: bool
-) -> RecipientPrivate | None:
-    """Return the key in a file, made first where there is none and `make` says so."""
-    repository = installation.pins.repository.hex()
-    if path.exists():
-        found = read_key_file(path, passphrase=secrecy.asking(path), kind=kind, repository=repository)
-        if (
-            found.fields.get("purge_public", installation.pins.purge_key.raw)
-            != installation.pins.purge_key.raw
-        ):
-            raise KeyMismatchError(f"{path} trusts another purge key than this installation")
-        return RecipientPrivate.from_raw(found.fields["private"])
-    if not make:
-        return None
-    private = RecipientPrivate.generate()
-    fields = {"private": private.raw}
-    if kind is KeyKind.RECOVERY:
-        fields["purge_public"] = installation.pins.purge_key.raw
-    key = KeyFile(
-        kind=kind, repository=repository, name=path.stem, created=installation.clock.now(), fields=fields
-    )
-    write_key_file(path, key, passphrase=secrecy.protecting(kind))
-    return private
-
-
-def _open(repository: Repository, pair: _Pair) -> int:
-    """Open the pair's epoch, each half proven; where an earlier run did, return its number."""
-    if repository.epoch().opened.epoch == pair.epoch or pair.recovery is None:
-        return pair.epoch
-    halves = (("reader", pair.reader), ("recovery", pair.recovery))
-    recipients = tuple(
-        Recipient(role=role, provider=PROVIDER, key_id=k.key_id, public=k.public().raw) for role, k in halves
-    )
-    return open_epoch(repository, recipients, LocalKeyring([k for _, k in halves]))
+def _prove_again(installation: Installation, repository: Repository, keys: NewKeys, done: Rotated) -> None:
+    """Open a sample of every cohort with each new key alone."""
+    pins, progress = installation.pins, installation.progress
+    for role, path, private in keys.halves():
+        done.proven = proven(repository, pins, private, progress)
+        if role == "recovery":
+            done.recovery_proven, done.recovery = True, path
+    for key in keys.services:
+        way = installation.key_services.way_to(key)
+        alone = KeyServices([way] if way is not None else [])
+        done.proven = opened_with(repository, pins, ServiceKeyring(services=alone), progress)
 
 
 def proven(repository: Repository, pins: Pins, private: RecipientPrivate, progress: Progress) -> Opened:
@@ -227,7 +128,12 @@ def proven(repository: Repository, pins: Pins, private: RecipientPrivate, progre
         KeyMismatchError: It does not open something; it is not (or no longer) a key of this repository.
         IntegrityError: Something is missing or damaged.
     """
-    alone = Repository.open(repository.place, pins, Rights(unwrapper=LocalKeyring([private])))
+    return opened_with(repository, pins, LocalKeyring([private]), progress)
+
+
+def opened_with(repository: Repository, pins: Pins, unwrapper: Unwrapper, progress: Progress) -> Opened:
+    """Open a sample of every cohort with what unwraps and nothing else; raises as `proven` does."""
+    alone = Repository.open(repository.place, pins, Rights(unwrapper=unwrapper))
     groups: dict[tuple[bytes, bytes], list[PageState]] = {}
     for page in alone.state.pages.values():
         groups.setdefault((page.ref.writer, page.ref.tag), []).append(page)
@@ -252,37 +158,10 @@ def _sampled(alone: Repository, writer: bytes, pages: list[PageState]) -> int:
 
 def _destroy_old(installation: Installation, repository: Repository, secrecy: Secrecy) -> list[Path]:
     """Destroy the key files here that belong to no epoch in use; only once their epochs are closed."""
-    destroyed = _destroyable(installation, repository, secrecy)
+    destroyed = destroyable(installation, repository.refresh(), secrecy)
     for path in destroyed:
         destroy_key_file(path)
     return destroyed
-
-
-def _destroyable(installation: Installation, repository: Repository, secrecy: Secrecy) -> list[Path]:
-    state = repository.refresh()
-    ids = {True: set[bytes](), False: set[bytes]()}
-    for epoch in state.epochs.values():
-        ids[epoch.state == "closed"] |= {r.key_id for r in epoch.opened.recipients}
-    old = ids[True] - ids[False]
-    return [
-        path for path, private in sorted(_key_files(installation, secrecy).items()) if private.key_id in old
-    ]
-
-
-def _key_files(installation: Installation, secrecy: Secrecy) -> dict[Path, RecipientPrivate]:
-    """Return every reading and recovery key in the key folder."""
-    found = {}
-    for path in sorted(
-        {*installation.place.keys.glob("epoch-*.key"), *installation.place.keys.glob("recovery*.key")}
-    ):
-        key = _read(installation, path, secrecy)
-        if key.kind in EVERY_KIND:
-            found[path] = RecipientPrivate.from_raw(key.fields["private"])
-    return found
-
-
-def _read(installation: Installation, path: Path, secrecy: Secrecy) -> KeyFile:
-    return read_key_file(path, passphrase=secrecy.asking(path), repository=installation.pins.repository.hex())
 
 
 def _attest(installation: Installation, done: Rotated) -> None:
@@ -291,74 +170,13 @@ def _attest(installation: Installation, done: Rotated) -> None:
         who=installation.officer,
         at=installation.clock.now(),
         subject_of_entry=f"epoch {done.epoch}",
-        outcome="done" if done.final_at else "old epochs still open",
+        outcome="done" if done.complete else "old epochs still open",
         details={
             "pages": done.pages,
             "closed": [str(n) for n in done.closed],
             "destroyed": [p.name for p in done.destroyed],
             "recovery_key_proven": done.recovery_proven,
+            "keys_ended": [f"{e.key} {e.at.isoformat() if e.at else 'not yet'}" for e in done.ended],
+            "final_at": done.final_at.isoformat() if done.final_at else "",
         },
-    )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RecipientStatus:
-    """A key that an epoch wraps for; `file` and `created`: of its private half, None where that is not here."""
-
-    epoch: int
-    state: str
-    role: str
-    key_id: bytes
-    file: Path | None
-    created: datetime | None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WriterStatus:
-    """A writer that was admitted."""
-
-    source: str
-    writer: bytes
-    removed: bool
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class KeysStatus:
-    """Every key the ledger knows; `pages`, `old_pages`: key pages in the open epoch and in older ones."""
-
-    recipients: tuple[RecipientStatus, ...]
-    writers: tuple[WriterStatus, ...]
-    pages: int
-    old_pages: int
-
-
-def keys_status(installation: Installation, secrecy: Secrecy) -> KeysStatus:
-    """Return what the ledger says of keys, and which key files are here.
-
-    Raises:
-        KeyMismatchError: A key file here is damaged or another repository's.
-    """
-    repository = installation.open_writing()
-    state, epoch = repository.state, repository.epoch().opened.epoch
-    files = {private.key_id: path for path, private in _key_files(installation, secrecy).items()}
-    made = {key_id: _read(installation, path, secrecy).created for key_id, path in files.items()}
-    recipients = [
-        RecipientStatus(
-            epoch=n,
-            state=e.state,
-            role=r.role,
-            key_id=r.key_id,
-            file=files.get(r.key_id),
-            created=made.get(r.key_id),
-        )
-        for n, e in sorted(state.epochs.items())
-        for r in e.opened.recipients
-    ]
-    writers = [
-        WriterStatus(source=w.source, writer=bytes.fromhex(i), removed=w.removed)
-        for i, w in sorted(state.writers.items(), key=lambda pair: (pair[1].source, pair[0]))
-    ]
-    old = sum(p.ref.epoch != epoch for p in state.pages.values())
-    return KeysStatus(
-        recipients=tuple(recipients), writers=tuple(writers), pages=len(state.pages) - old, old_pages=old
     )

@@ -6,11 +6,11 @@ wraps only small secrets can be a recipient too.
 
 from collections.abc import Iterable
 
-from tenure.crypto.aead import KEY_BYTES, context, open_sealed, seal
+from tenure.crypto.aead import KEY_BYTES, open_sealed, seal
 from tenure.crypto.hashing import random_bytes
 from tenure.crypto.signing import VerifyKey
 from tenure.domain.errors import KeyMismatchError, TamperedError
-from tenure.keys.base import Unwrapper, WrappedKey, Wrapper
+from tenure.keys.base import Purpose, Unwrapper, WrappedKey, Wrapper
 from tenure.objectstore.base import ObjectStore
 from tenure.repository import names, wire
 from tenure.repository.entries import AdmitClear, CheckpointClear, EpochClear, Recipient, Stanza
@@ -47,13 +47,13 @@ def epoch_clear(
         fingerprint=secrets.fingerprint,
         writers=tuple(_to_wire(w) for w in secrets.writers),
     )
-    stanzas, bundle = _seal(wire.encode(shared), context("epoch bundle", repository, epoch), wrapper)
+    stanzas, bundle = _seal(wire.encode(shared), _of_epoch(repository, epoch), wrapper)
     return EpochClear(epoch=epoch, recipients=recipients, stanzas=stanzas, bundle=bundle)
 
 
 def admit_clear(secrets: WriterSecrets, public: bytes, *, repository: bytes, wrapper: Wrapper) -> AdmitClear:
     """Return the clear part of a writer's admission. `public`: its Ed25519 key."""
-    where = context("writer bundle", repository, secrets.writer, public)
+    where = _of_writer(repository, secrets.writer, public)
     stanzas, bundle = _seal(wire.encode(_to_wire(secrets)), where, wrapper)
     return AdmitClear(writer=secrets.writer, public=public, stanzas=stanzas, bundle=bundle)
 
@@ -64,7 +64,7 @@ def open_epoch(clear: EpochClear, *, repository: bytes, unwrapper: Unwrapper) ->
     Raises:
         KeyMismatchError: This key is none of the recipients'.
     """
-    where = context("epoch bundle", repository, clear.epoch)
+    where = _of_epoch(repository, clear.epoch)
     plain = _open(clear.stanzas, clear.bundle, where, unwrapper)
     shared = wire.decode(plain, _SharedWire, what="an epoch's secrets")
     writers = tuple(_from_wire(w) for w in shared.writers)
@@ -73,7 +73,7 @@ def open_epoch(clear: EpochClear, *, repository: bytes, unwrapper: Unwrapper) ->
 
 def open_admission(clear: AdmitClear, *, repository: bytes, unwrapper: Unwrapper) -> WriterSecrets:
     """Open what an admission hands the readers."""
-    where = context("writer bundle", repository, clear.writer, clear.public)
+    where = _of_writer(repository, clear.writer, clear.public)
     plain = _open(clear.stanzas, clear.bundle, where, unwrapper)
     return _from_wire(wire.decode(plain, _WriterWire, what="a writer's secrets"))
 
@@ -137,19 +137,28 @@ def _epochs(entry: Envelope) -> tuple[EpochClear, ...]:
     return ()
 
 
-def _seal(plain: bytes, where: bytes, wrapper: Wrapper) -> tuple[tuple[Stanza, ...], bytes]:
+def _of_epoch(repository: bytes, epoch: int) -> Purpose:
+    return Purpose(kind="epoch bundle", parts=(("repository", repository), ("epoch", epoch)))
+
+
+def _of_writer(repository: bytes, writer: bytes, public: bytes) -> Purpose:
+    parts = (("repository", repository), ("writer", writer), ("writer_key", public))
+    return Purpose(kind="writer bundle", parts=parts)
+
+
+def _seal(plain: bytes, where: Purpose, wrapper: Wrapper) -> tuple[tuple[Stanza, ...], bytes]:
     key = random_bytes(KEY_BYTES)
     stanzas = tuple(
         Stanza(recipient=s.recipient, provider=s.provider, wrapped=s.wrapped)
         for s in wrapper.wrap(key, context=where)
     )
-    return stanzas, seal(key, plain, aad=where)
+    return stanzas, seal(key, plain, aad=where.encoded())
 
 
-def _open(stanzas: tuple[Stanza, ...], bundle: bytes, where: bytes, unwrapper: Unwrapper) -> bytes:
+def _open(stanzas: tuple[Stanza, ...], bundle: bytes, where: Purpose, unwrapper: Unwrapper) -> bytes:
     wrapped = [WrappedKey(recipient=s.recipient, provider=s.provider, wrapped=s.wrapped) for s in stanzas]
     try:
-        return open_sealed(unwrapper.unwrap(wrapped, context=where), bundle, aad=where)
+        return open_sealed(unwrapper.unwrap(wrapped, context=where), bundle, aad=where.encoded())
     except TamperedError as e:
         raise TamperedError("the secrets in a ledger entry's head were changed") from e
 

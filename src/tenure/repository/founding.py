@@ -8,8 +8,9 @@ from tenure.crypto.hashing import random_bytes
 from tenure.crypto.hpke import RecipientPublic
 from tenure.crypto.signing import SigningKey, VerifyKey
 from tenure.domain.errors import KeyMismatchError, PreconditionFailedError, TamperedError
-from tenure.keys.base import Unwrapper, Wrapper
-from tenure.keys.local import LocalRecipients
+from tenure.keys.base import ServiceKey, Unwrapper, Wrapper
+from tenure.keys.local import PROVIDER, LocalRecipients
+from tenure.keys.services import NO_SERVICES, KeyServices, ServiceRecipients, Together
 from tenure.objectstore.base import ObjectStore
 from tenure.repository import bundles, marker, names
 from tenure.repository.entries import Epoch, EpochClear, Recipient
@@ -33,11 +34,15 @@ class Writer:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rights:
-    """What a process was given. A writer-only process has neither unwrapper nor purge key."""
+    """What a process was given. A writer-only process has neither unwrapper nor purge key.
+
+    `services`: ways to key services, which wrap for whoever writes; who may unwrap there is theirs to say.
+    """
 
     writers: Mapping[str, Writer] = field(default_factory=dict)
     unwrapper: Unwrapper | None = None
     purge: SigningKey | None = None
+    services: KeyServices = NO_SERVICES
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,26 +88,57 @@ class Founding:
     one_person: bool
     parameters: Parameters
     found: Mapping[str, dict[str, str]] = field(default_factory=dict)
+    services: KeyServices = NO_SERVICES
     repository: bytes = field(default_factory=lambda: random_bytes(16))
 
 
-def wrapper_for(recipients: tuple[Recipient, ...]) -> Wrapper:
-    """Return what wraps for an epoch's recipients.
+PROVIDERS = {PROVIDER, "awskms", "vault"}
+"""Whom this version wraps for."""
+
+
+def wrapper_for(recipients: tuple[Recipient, ...], services: KeyServices = NO_SERVICES) -> Wrapper:
+    """Return what wraps for an epoch's recipients; `services`: the ways to those of them that are key services.
 
     Raises:
-        KeyMismatchError: A recipient of a provider this version does not know, or one without a usable key.
+        KeyMismatchError: A recipient of a provider this version does not know, one without a usable key, or a key
+            service that nobody told the way to.
     """
-    unknown = {r.provider for r in recipients} - {"local"}
+    unknown = {r.provider for r in recipients} - PROVIDERS
     if unknown:
         raise KeyMismatchError(
             f"the epoch wraps for a provider this version does not know: {', '.join(sorted(unknown))}"
         )
+    if len({r.key_id for r in recipients}) != len(recipients):
+        raise KeyMismatchError("the epoch wraps for somebody twice")
+    there = [service_key(r) for r in recipients if r.provider != PROVIDER]
+    here = [r for r in recipients if r.provider == PROVIDER]
     try:
-        return LocalRecipients([RecipientPublic(r.public) for r in recipients])
+        local = LocalRecipients([RecipientPublic(r.public) for r in here])
     except ValueError as e:
         raise KeyMismatchError(
-            "the epoch wraps for nobody, for somebody twice, or for what is no public key"
+            "the epoch wraps for no local key, for somebody twice, or for what is no public key"
         ) from e
+    return Together(wrappers=(local, ServiceRecipients(there, services))) if there else local
+
+
+def service_key(recipient: Recipient) -> ServiceKey:
+    """Return the key of a service that an epoch wraps for.
+
+    Raises:
+        KeyMismatchError: Its id is not that of its address.
+    """
+    try:
+        key = ServiceKey(provider=recipient.provider, address=recipient.public.decode("utf-8"))
+    except UnicodeDecodeError as e:
+        raise KeyMismatchError(f"the epoch wraps for a {recipient.provider} key without an address") from e
+    if key.key_id != recipient.key_id:
+        raise KeyMismatchError(f"the epoch wraps for {key} under an id that is not its own")
+    return key
+
+
+def recipient_of(key: ServiceKey) -> Recipient:
+    """Return a reader that is a key of a service."""
+    return Recipient(role="reader", provider=key.provider, key_id=key.key_id, public=key.address.encode())
 
 
 def create(place: Place, founding: Founding) -> Marker:
@@ -126,7 +162,7 @@ def create(place: Place, founding: Founding) -> Marker:
         repository=found.repository_id,
         epoch=1,
         recipients=founding.recipients,
-        wrapper=wrapper_for(founding.recipients),
+        wrapper=wrapper_for(founding.recipients, founding.services),
     )
     ledger = Ledger(place.objects, trust, place.memory)
     ledger.append(Epoch(epoch=1, state="open"), founding.purge, clear=clear, check=_refuse_a_second)

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from tenure.crypto.aead import KEY_BYTES, context, open_sealed, open_under, seal, seal_under
 from tenure.crypto.hashing import content_hash, random_bytes
 from tenure.domain.errors import TamperedError, TruncatedError, UnsupportedFormatError
-from tenure.keys.base import Unwrapper, WrappedKey, Wrapper
+from tenure.keys.base import Purpose, Unwrapper, WrappedKey, Wrapper
 from tenure.repository import wire
 from tenure.repository.entries import PageRef, Stanza
 from tenure.repository.model import ChunkKind, Cohort
@@ -149,7 +149,7 @@ def seal_page(
     return ref, raw
 
 
-def _wrapped(page_key: bytes, wrapper: Wrapper, where: bytes) -> tuple[Stanza, ...]:
+def _wrapped(page_key: bytes, wrapper: Wrapper, where: Purpose) -> tuple[Stanza, ...]:
     stanzas = wrapper.wrap(page_key, context=where)
     return tuple(Stanza(recipient=s.recipient, provider=s.provider, wrapped=s.wrapped) for s in stanzas)
 
@@ -289,8 +289,9 @@ def _aad(section: str, *before: bytes) -> bytes:
     return context("key page", section, 3, *(content_hash(b) for b in before), *(len(b) for b in before))
 
 
-def _wrap_context(repository: bytes, epoch: int, tag: bytes, page_id: bytes) -> bytes:
-    return context("page key", repository, epoch, tag, page_id)
+def _wrap_context(repository: bytes, epoch: int, tag: bytes, page_id: bytes) -> Purpose:
+    parts = (("repository", repository), ("epoch", epoch), ("cohort", tag), ("page", page_id))
+    return Purpose(kind="page key", parts=parts)
 
 
 def _join(*sections: bytes) -> bytes:

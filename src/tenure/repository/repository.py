@@ -173,7 +173,7 @@ class Repository:
 
     def wrapper(self) -> Wrapper:
         """Return what wraps for the open epoch."""
-        return wrapper_for(self.epoch().opened.recipients)
+        return wrapper_for(self.epoch().opened.recipients, self.rights.services)
 
     def keys_of(self, writer: bytes) -> SourceKeys:
         """Return the derived keys of one writer generation.

@@ -11,10 +11,12 @@ import numpy as np
 
 from tenure.domain.errors import KeyMismatchError, LeasedError, StalePlanError
 from tenure.domain.progress import Progress
-from tenure.keys.base import Unwrapper, WrappedKey, Wrapper
+from tenure.keys.base import Purpose, Unwrapper, WrappedKey, Wrapper
+from tenure.keys.local import PROVIDER
 from tenure.repository import bundles, names
 from tenure.repository.content import NO_SESSION, CohortContent, rewriter_of
 from tenure.repository.entries import Epoch, EpochClear, Recipient
+from tenure.repository.founding import service_key
 from tenure.repository.leftovers import delete_unnamed, void_lapsed
 from tenure.repository.page import PagePlain, open_keys, parse_page, seal_page
 from tenure.repository.repository import Repository, wrapper_for
@@ -51,7 +53,7 @@ def open_epoch(repository: Repository, recipients: tuple[Recipient, ...], prover
         return repository.epoch().opened.epoch
     known = {w.writer.hex() for w in repository.secrets.writers}
     epoch = max(state.epochs) + 1
-    wrapper = wrapper_for(recipients)
+    wrapper = wrapper_for(recipients, repository.rights.services)
     clear = bundles.epoch_clear(
         repository.secrets, repository=repository.id, epoch=epoch, recipients=recipients, wrapper=wrapper
     )
@@ -82,7 +84,7 @@ class _Alone:
     prover: Unwrapper
     recipient: bytes
 
-    def unwrap(self, wrapped: Sequence[WrappedKey], *, context: bytes) -> bytes:
+    def unwrap(self, wrapped: Sequence[WrappedKey], *, context: Purpose) -> bytes:
         """See `Unwrapper.unwrap`."""
         return self.prover.unwrap([w for w in wrapped if w.recipient == self.recipient], context=context)
 
@@ -109,6 +111,11 @@ def _prove(repository: Repository, clear: EpochClear, wrapper: Wrapper, prover: 
 
 
 def _unproven(recipient: Recipient) -> KeyMismatchError:
+    if recipient.provider != PROVIDER:
+        return KeyMismatchError(
+            f"{service_key(recipient)} does not give back what the new epoch wraps with it: no epoch was opened",
+            hint="check the key at its service, then run `tenure keys rotate` again",
+        )
     return KeyMismatchError(
         f"the private half at hand does not open what the new epoch wraps for its {recipient.role} key"
         f" {recipient.key_id.hex()}: no epoch was opened",

@@ -19,10 +19,10 @@ from tenure.domain.errors import (
 from tenure.domain.progress import SilentProgress
 from tenure.keys.local import KeyKind, LocalKeyring, read_key_file
 from tenure.operations import rotating
+from tenure.operations.keystatus import keys_status
 from tenure.operations.restore import Part
 from tenure.operations.rotating import (
     Secrecy,
-    keys_status,
     proven,
     rotate,
 )
