@@ -239,7 +239,7 @@ def read_calls(repo: Repository, number: int, executor: Executor) -> dict[str, b
     found = {}
     for cohort, meta in reader.recordings("calls", balance):
         assert meta.recording.sidecar == meta.recording.path
-        found[meta.recording.path.decode()] = b"".join(reader.pieces(cohort, meta))
+        found[meta.recording.path.decode()] = b"".join(map(bytes, reader.pieces(cohort, meta)))
     return found
 
 

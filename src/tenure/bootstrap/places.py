@@ -1,6 +1,7 @@
 """Where a repository lies, as an installation's settings say it: its stores opened, its locks in force."""
 
 from collections.abc import Mapping
+from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import partial
@@ -19,6 +20,7 @@ from tenure.repository.founding import Place
 from tenure.repository.keystores import KeyStores, NamedStore
 from tenure.repository.ledger import HeadMemory
 from tenure.repository.locks import NONE, LockPolicy, with_slack
+from tenure.repository.readahead import REQUESTS
 
 if TYPE_CHECKING:
     from tenure.objectstore.s3client import LockMode
@@ -64,7 +66,22 @@ def stores_of(settings: Settings) -> Stores:
     )
 
 
-def place_of(stores: Stores, root: Path, clock: Clock, memory: HeadMemory, *, create: bool = False) -> Place:
+def readers_for(stores: Stores) -> Executor | None:
+    """Return what asks for many ranges at once; None where sealed data lies on this machine's disks."""
+    if not stores.objects.startswith("s3:"):
+        return None
+    return ThreadPoolExecutor(REQUESTS, thread_name_prefix="tenure-read")
+
+
+def place_of(
+    stores: Stores,
+    root: Path,
+    clock: Clock,
+    memory: HeadMemory,
+    *,
+    create: bool = False,
+    readers: Executor | None = None,
+) -> Place:
     """Open the stores; `create`: for a new repository, so folders are made.
 
     Raises:
@@ -83,6 +100,7 @@ def place_of(stores: Stores, root: Path, clock: Clock, memory: HeadMemory, *, cr
         memory=memory,
         locks=stores.locks,
         shred=timedelta(days=stores.shred_days),
+        readers=readers,
     )
 
 

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from tenure.bootstrap.places import Stores, place_of
+from tenure.bootstrap.places import Stores, place_of, readers_for
 from tenure.bootstrap.wiring import Machine, threads_for
 from tenure.crypto.hpke import RecipientPrivate
 from tenure.crypto.signing import VerifyKey
@@ -86,7 +86,8 @@ def recovered(remains: Remains, machine: Machine) -> Iterator[Recovered]:
     stores = Stores(
         objects=remains.repository, keys={url: url for url in remains.key_stores}, ledger=remains.ledger
     )
-    place = place_of(stores, Path(), machine.clock, HeadInMemory())
+    readers = readers_for(stores)
+    place = place_of(stores, Path(), machine.clock, HeadInMemory(), readers=readers)
     executor = ThreadPoolExecutor(threads_for(stores.addresses, machine), thread_name_prefix="tenure")
     try:
         repository = Repository.open(place, pins_of(key), rights_of(key))
@@ -98,6 +99,8 @@ def recovered(remains: Remains, machine: Machine) -> Iterator[Recovered]:
         )
     finally:
         executor.shutdown(wait=True, cancel_futures=True)
+        if readers is not None:
+            readers.shutdown(wait=True, cancel_futures=True)
 
 
 def pins_of(key: KeyFile) -> Pins:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from tenure.bootstrap import keyfiles, passphrases
 from tenure.bootstrap.keyservices import LOCAL, services_of
-from tenure.bootstrap.places import place_of, stores_of
+from tenure.bootstrap.places import place_of, readers_for, stores_of
 from tenure.bootstrap.settings import Settings, catalogue_of, read
 from tenure.bootstrap.stores import folder_of
 from tenure.control.database import ControlDatabase
@@ -65,10 +65,9 @@ def build(config: Path, machine: Machine) -> Installation:
     place = _place(settings, root)
     place.state.mkdir(parents=True, exist_ok=True, mode=0o700)
     pins = _pins(settings)
-    stores = _Stores(settings, root, place, machine, passphrase)
+    threads, readers = _pools(settings, machine)
+    stores = _Stores(settings, root, place, machine, passphrase=passphrase, readers=readers)
     evidence_key = keyfiles.evidence(place.keys, pins.repository, machine.passphrase)
-    stored = stores_of(settings)
-    threads = ThreadPoolExecutor(threads_for(stored.addresses, machine), thread_name_prefix="tenure")
     return Installation(
         name=settings.installation,
         place=place,
@@ -77,6 +76,7 @@ def build(config: Path, machine: Machine) -> Installation:
         clock=machine.clock,
         progress=machine.progress,
         executor=threads,
+        readers=readers,
         control=open_control(place.state / CONTROL, machine.clock),
         evidence=EvidenceDirectory(place.state / "evidence", evidence_key),
         issuer=Issuer(**settings.issuer.model_dump()),
@@ -106,6 +106,12 @@ def _text_of(settings: Settings) -> bytes:
         "key_services": True,
     }
     return settings.model_dump_json(exclude=without).encode()
+
+
+def _pools(settings: Settings, machine: Machine) -> tuple[Executor, Executor | None]:
+    stores = stores_of(settings)
+    threads = ThreadPoolExecutor(threads_for(stores.addresses, machine), thread_name_prefix="tenure")
+    return threads, readers_for(stores)
 
 
 def threads_for(addresses: Iterable[str], machine: Machine) -> int:
@@ -152,9 +158,17 @@ class _Stores:
     """Opens a repository, each time with the rights asked for."""
 
     def __init__(
-        self, settings: Settings, root: Path, place: Place, machine: Machine, passphrase: bytes | None
+        self,
+        settings: Settings,
+        root: Path,
+        place: Place,
+        machine: Machine,
+        *,
+        passphrase: bytes | None,
+        readers: Executor | None,
     ) -> None:
         self._settings = settings
+        self._readers = readers
         self._root = root
         self._place = place
         self._machine = machine
@@ -166,7 +180,8 @@ class _Stores:
     def where(self) -> repository.Place:
         """Return the repository's place."""
         memory = HeadFile(self._place.state / "head")
-        return place_of(stores_of(self._settings), self._root, self._machine.clock, memory)
+        stores = stores_of(self._settings)
+        return place_of(stores, self._root, self._machine.clock, memory, readers=self._readers)
 
     def open(self, pins: Pins, rights: Rights) -> Repository:
         """Open the repository."""

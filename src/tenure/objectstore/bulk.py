@@ -17,22 +17,24 @@ _BLOCK = 4096
 _REFUSED = (errno.EINVAL, errno.EOPNOTSUPP)
 
 
-def write_whole(fd: int, content: memoryview) -> None:
-    """Write `content` to the start of a new file; `os.fsync` then has little or nothing to wait for.
+def write_whole(fd: int, content: memoryview, *, at: int = 0) -> None:
+    """Write `content` to a new file; `os.fsync` then has little or nothing to wait for.
 
     Args:
-        fd: An empty file, opened for writing.
+        fd: A file, opened for writing, with nothing at or behind `at`.
         content: Bytes. Written directly where they begin at a page of memory, as an `mmap` does.
+        at: Where to; directly where that is the start of a block.
 
     Raises:
         OSError: As of `os.pwrite`.
     """
-    done = _write_directly(fd, content) if content.nbytes >= LARGE else 0
+    direct = content.nbytes >= LARGE and at % _BLOCK == 0
+    done = _write_directly(fd, content, at) if direct else 0
     while done < content.nbytes:
-        done += os.pwrite(fd, content[done:], done)
+        done += os.pwrite(fd, content[done:], at + done)
 
 
-def _write_directly(fd: int, content: memoryview) -> int:
+def _write_directly(fd: int, content: memoryview, at: int) -> int:
     """Return how many bytes were written, whole blocks; the rest is for the page cache."""
     flags = fcntl.fcntl(fd, fcntl.F_GETFL)
     try:
@@ -47,7 +49,7 @@ def _write_directly(fd: int, content: memoryview) -> int:
             # A part that is no whole block was written: what follows cannot be direct any more.
             if done % _BLOCK:
                 break
-            done += os.pwrite(fd, content[done:whole], done)
+            done += os.pwrite(fd, content[done:whole], at + done)
     except OSError as e:
         if e.errno not in _REFUSED:
             raise

@@ -69,6 +69,7 @@ class Installation:
     key where this process has it; `where` names its stores without opening it, for what must work on a damaged one,
     and `pins` whom this process trusts. `own`: folders of the installation, where nothing may be restored to.
     `officer`: who is at the keyboard, as evidence names them. `key_passphrase`: of key files, where settings give one.
+    `readers`: ask for ranges of packs beside `executor`, where those are across a network.
     `key_services`: the ways to those that read, or did; `reader_in_file`: the reading key is (also) a key file.
     """
 
@@ -96,12 +97,15 @@ class Installation:
     objectives: Mapping[str, Objectives] = field(default_factory=dict)
     keep: Keeping = field(default_factory=Keeping)
     one_person: bool = True
+    readers: Executor | None = None
     settings_text: bytes = b"{}"
     own: tuple[Path, ...] = ()
 
     def close(self) -> None:
         """Let go of threads and of the control database; what runs is waited for."""
         self.executor.shutdown(wait=True, cancel_futures=True)
+        if self.readers is not None:
+            self.readers.shutdown(wait=True, cancel_futures=True)
         self.control.close()
 
     @contextmanager

@@ -18,6 +18,7 @@ from tenure.repository import rows
 from tenure.repository.chunkreader import Place
 from tenure.repository.mediacompanion import RecordingMeta
 from tenure.repository.model import Cohort
+from tenure.repository.readahead import Pending
 from tenure.repository.repository import Repository
 from tenure.repository.snapshotreader import Balance, SnapshotReader
 from tenure.sources.base import Loader, RowBatch
@@ -312,22 +313,22 @@ class _Loading:
                 single[places[0]] = (cohort, meta)
             else:
                 jobs.append(self._in.executor.submit(self._one, cohort, meta))
-        groups = self._reader.chunks.spans(single)
-        jobs.extend(self._in.executor.submit(self._span, group, single) for group in groups)
+        ahead = self._reader.ahead
+        asked = [(group, ahead.begin(group)) for group in ahead.groups(single)]
+        jobs.extend(self._in.executor.submit(self._span, group, read, single) for group, read in asked)
         return jobs
 
     def _one(self, cohort: Cohort, meta: RecordingMeta) -> None:
         self._loader.recording(meta.recording, self._reader.pieces(cohort, meta))
 
-    def _span(self, group: list[Place], wanted: dict[Place, tuple[Cohort, RecordingMeta]]) -> None:
-        try:
-            read = self._reader.chunks.read_span(group)
-        except IntegrityError:
-            # Singly each is looked for where a prune may have moved it; what is lost says so there.
-            for place in group:
-                self._one(*wanted[place])
-            return
-        for place, sealed in read:
+    def _span(
+        self, group: list[Place], read: Pending, wanted: dict[Place, tuple[Cohort, RecordingMeta]]
+    ) -> None:
+        for place in group:
             cohort, meta = wanted[place]
-            plain = self._reader.chunks.open(cohort, place, sealed)
-            self._loader.recording(meta.recording, iter((plain,)))
+            try:
+                plain = self._reader.chunks.view(cohort, place, read.of(place))
+            except IntegrityError:  # looked for where a prune may have moved it; what is lost says so there
+                self._one(cohort, meta)
+            else:
+                self._loader.recording(meta.recording, iter((plain,)))

@@ -19,7 +19,7 @@ from tenure.domain.errors import (
 )
 from tenure.keys.base import Unwrapper
 from tenure.objectstore.base import ObjectStore
-from tenure.repository import chunks, names
+from tenure.repository import chunks, codings, names
 from tenure.repository.keystores import KeyStores
 from tenure.repository.model import ChunkKind, ChunkRef, Cohort
 from tenure.repository.page import PageBytes, open_index, open_keys
@@ -142,6 +142,19 @@ class ChunkReader:
             gone = index.gone.get(gone.replacement) if gone.replacement is not None else None
         return lacking, number
 
+    def fetch_view(self, cohort: Cohort, ref: ChunkRef) -> memoryview | None:
+        """As `fetch`, as `view`.
+
+        Raises:
+            IntegrityError: As `fetch`.
+        """
+
+        def once() -> memoryview | None:
+            place = self._locate(cohort, ref)
+            return None if place is None else self.view(cohort, place, self.read(place))
+
+        return self._twice(once)
+
     def fetch(self, cohort: Cohort, ref: ChunkRef) -> bytes | None:
         """Return a chunk's plaintext; None where it was forgotten.
 
@@ -181,19 +194,35 @@ class ChunkReader:
         Raises:
             TamperedError: It is not.
         """
-        tag = self.keys.tag(cohort)
-        aad = chunks.bound_to(
-            self._repository, tag, place.ref, kind=place.kind, coding=place.coding, plain=place.plain
-        )
-        dek = self.keys.structure_key(place.ref) if place.kind is ChunkKind.STRUCTURE else place.dek
-        if not dek:
-            raise KeyMismatchError("this process has no right to read: it was given no reading key")
+        dek, aad = self._opening(cohort, place)
         try:
             return chunks.open_chunk(sealed, dek, coding=place.coding, plain=place.plain, aad=aad)
         except (TamperedError, TruncatedError) as e:
-            raise type(e)(
-                f"a chunk at bytes {place.offset}-{place.offset + place.length} of pack {place.pack.hex()} was changed"
-            ) from e
+            raise _changed(place, e) from e
+
+    def view(self, cohort: Cohort, place: Place, sealed: bytes | memoryview) -> memoryview:
+        """As `open`, into memory of this thread's own that begins at a page; good until the thread's next call.
+
+        Raises:
+            TamperedError: As `open`.
+        """
+        dek, aad = self._opening(cohort, place)
+        out = codings.scratch("view", place.plain)
+        try:
+            chunks.open_chunk_into(sealed, dek, out, coding=place.coding, plain=place.plain, aad=aad)
+        except (TamperedError, TruncatedError) as e:
+            raise _changed(place, e) from e
+        return out
+
+    def _opening(self, cohort: Cohort, place: Place) -> tuple[bytes, bytes]:
+        """Return a chunk's key and what it is bound to."""
+        dek = self.keys.structure_key(place.ref) if place.kind is ChunkKind.STRUCTURE else place.dek
+        if not dek:
+            raise KeyMismatchError("this process has no right to read: it was given no reading key")
+        tag = self.keys.tag(cohort)
+        return dek, chunks.bound_to(
+            self._repository, tag, place.ref, kind=place.kind, coding=place.coding, plain=place.plain
+        )
 
     def structure(self, ref: ChunkRef) -> bytes:
         """Return a structure chunk.
@@ -221,14 +250,14 @@ class ChunkReader:
         for job in pending:
             yield job.result()  # type: ignore[attr-defined]
 
-    def spans(self, places: Iterable[Place]) -> Iterator[list[Place]]:
-        """Group places into ranges worth one request each, in the order of packs and offsets."""
+    def spans(self, places: Iterable[Place], *, most: int = SPAN_BYTES) -> Iterator[list[Place]]:
+        """Group places into ranges worth one request each, in the order of packs and offsets; `most`: bytes of one."""
         group: list[Place] = []
         for place in sorted(places, key=lambda p: (p.pack, p.offset)):
             if group:
                 first, last = group[0], group[-1]
                 near = place.offset - (last.offset + last.length) <= GAP_BYTES
-                fits = place.offset + place.length - first.offset <= SPAN_BYTES
+                fits = place.offset + place.length - first.offset <= most
                 if place.pack != first.pack or not near or not fits:
                     yield group
                     group = []
@@ -306,3 +335,9 @@ class ChunkReader:
         for chunk_id, inc, rid, rinc, number, lacks, _kind in left.tolist():
             replacement = None if not any(rid) else ChunkRef(rid, rinc)
             index.gone[ChunkRef(chunk_id, inc)] = Gone(number=number, replacement=replacement, lacks=lacks)
+
+
+def _changed(place: Place, e: TamperedError | TruncatedError) -> IntegrityError:
+    return type(e)(
+        f"a chunk at bytes {place.offset}-{place.offset + place.length} of pack {place.pack.hex()} was changed"
+    )

@@ -84,6 +84,19 @@ def decode(coding: int, payload: Buffer, plain: int) -> bytes:
     return decoded
 
 
+def decode_into(coding: int, payload: Buffer, out: memoryview) -> None:
+    """Fill `out` with the bytes that were coded.
+
+    Raises:
+        TamperedError: They are not what was coded, or not as many.
+        UnsupportedFormatError: A coding this version does not know.
+    """
+    if coding in PLANES:
+        _unplanes(payload, out.nbytes, into=out)
+    else:
+        out[:] = decode(coding, payload, out.nbytes)
+
+
 def check(coding: int, payload: Buffer, plain: Buffer) -> None:
     """Decode `payload` and compare.
 

@@ -1,6 +1,7 @@
 """What a repository is made of and opened with: rights, pins, places; and how one is made."""
 
 from collections.abc import Collection, Hashable, Mapping
+from concurrent.futures import Executor
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
@@ -60,6 +61,7 @@ class Place:
 
     `locks`: for how long what is put there is locked; the stores do that by themselves where data sets do not differ.
     `shred`: for how long key stores keep old versions of what is deleted; they end them by themselves.
+    `readers`: ask for many ranges at once, where the stores are across a network (`readahead`).
     """
 
     objects: ObjectStore
@@ -67,6 +69,7 @@ class Place:
     memory: HeadMemory
     locks: LockPolicy = NONE
     shred: timedelta = timedelta(0)
+    readers: Executor | None = None
 
     def until(self, groups: Collection[Hashable]) -> datetime | None:
         """Return when the lock of a new pack with chunks of these groups ends; None: as the store does by itself."""

@@ -293,7 +293,7 @@ class Repository:
         """Open a snapshot for reading."""
         snapshot = self.snapshot(number)
         chunks = self.chunk_reader(self.keys_of(snapshot.entry.writer), as_of=number)
-        return SnapshotReader(snapshot, self.manifest(snapshot), chunks, executor)
+        return SnapshotReader(snapshot, self.manifest(snapshot), chunks, executor, self.place.readers)
 
     def begin(self, source: str, executor: Executor, *, expires: int, alone: bool = False) -> Session:
         """Begin a session that may last `expires` seconds.

@@ -10,9 +10,11 @@ from tenure.repository.chunkreader import ChunkReader, Place
 from tenure.repository.manifest import Manifest
 from tenure.repository.mediacompanion import RecordingMeta
 from tenure.repository.model import ChunkKind, ChunkRef, Cohort, Tree
+from tenure.repository.readahead import InOrder, ReadAhead
 from tenure.repository.session import ref_of
 from tenure.repository.state import SnapshotState
 from tenure.repository.structure import MediaEntry, Root, read_media_tree, read_root, read_tree
+from tenure.repository.tablereader import order_of
 from tenure.repository.tablereader import read_tree as read_rows
 from tenure.sources.base import RowBatch, RowLayout
 
@@ -30,11 +32,18 @@ class SnapshotReader:
     """One snapshot. Its keys stay in memory only for the cohorts at hand."""
 
     def __init__(
-        self, snapshot: SnapshotState, manifest: Manifest, chunks: ChunkReader, executor: Executor
+        self,
+        snapshot: SnapshotState,
+        manifest: Manifest,
+        chunks: ChunkReader,
+        executor: Executor,
+        readers: Executor | None = None,
     ) -> None:
+        """Take what was opened. `executor`: opens chunks beside this thread; `readers`: see `ReadAhead`."""
         self.snapshot = snapshot
         self.manifest = manifest
         self.chunks = chunks
+        self.ahead = ReadAhead(chunks, readers)
         self._executor = executor
 
     def structure(self) -> bytes:
@@ -83,8 +92,10 @@ class SnapshotReader:
         """Yield the recordings that can still be read, cohort by cohort."""
         for cohort, wire in self.root(data_set).cohorts():
             companions: dict[ChunkRef, tuple[RecordingMeta | None, ...]] = {}
-            for entry in read_media_tree(cohort, wire, self.chunks.structure).entries:
-                meta = self._meta(cohort, entry, companions)
+            entries = read_media_tree(cohort, wire, self.chunks.structure).entries
+            fetch = InOrder(self.ahead, cohort, (e.companion for e in entries), self._executor)
+            for entry in entries:
+                meta = _meta(entry, fetch, companions)
                 if meta is None:
                     balance.forgotten += 1
                     lacks = self.chunks.lacks(cohort, entry.companion)[1]
@@ -99,16 +110,13 @@ class SnapshotReader:
                 yield cohort, meta
             self.chunks.drop(cohort)
 
-    def pieces(self, cohort: Cohort, meta: RecordingMeta) -> Iterator[bytes]:
-        """Yield a recording's bytes.
+    def pieces(self, cohort: Cohort, meta: RecordingMeta) -> Iterator[memoryview]:
+        """Yield a recording's bytes; each piece is good until the next is asked for.
 
         Raises:
             IntegrityError: Missing or damaged.
         """
-        for ref in meta.chunks:
-            plain = self.chunks.fetch(cohort, ref)
-            if plain is not None:
-                yield plain
+        return self.ahead.pieces(cohort, meta.chunks)
 
     def places(self, cohort: Cohort, meta: RecordingMeta) -> list[Place]:
         """Return where a recording's chunks lie."""
@@ -116,43 +124,19 @@ class SnapshotReader:
         return [p for p in found if p is not None]
 
     def _tree_rows(self, tree: Tree, key_cells: int) -> Iterator[RowBatch]:
-        ahead = _ReadAhead(self.chunks, tree, self._executor)
-        yield from read_rows(tree, ahead, key_cells, self.chunks.keys.identity)
+        fetch = InOrder(self.ahead, tree.cohort, order_of(tree), self._executor)
+        yield from read_rows(tree, fetch, key_cells, self.chunks.keys.identity)
 
     def _taken_by(self, tree: Tree) -> int:
         numbers = [self.chunks.lacks(tree.cohort, e.chunk)[1] for layer in tree.layers for e in layer.entries]
         return max(numbers, default=0) or self.chunks.forgotten_at(tree.cohort)
 
-    def _meta(
-        self, cohort: Cohort, entry: MediaEntry, companions: dict[ChunkRef, tuple[RecordingMeta | None, ...]]
-    ) -> RecordingMeta | None:
-        if entry.companion not in companions:
-            raw = self.chunks.fetch(cohort, entry.companion)
-            companions[entry.companion] = () if raw is None else mediacompanion.decode(raw)
-        found = companions[entry.companion]
-        return found[entry.place] if entry.place < len(found) else None
 
-
-class _ReadAhead:
-    """Fetches a tree's base chunks a few ahead of the reader (`model.ChunkFetch`)."""
-
-    AHEAD = 4
-
-    def __init__(self, chunks: ChunkReader, tree: Tree, executor: Executor) -> None:
-        self._chunks = chunks
-        self._cohort = tree.cohort
-        self._executor = executor
-        base = tree.layers[0].entries if tree.layers else ()
-        self._order = {e.chunk: i for i, e in enumerate(base)}
-        self._refs = [e.chunk for e in base]
-        self._jobs: dict[ChunkRef, object] = {}
-        chunks.index(tree.cohort)
-
-    def __call__(self, ref: ChunkRef, kind: ChunkKind) -> bytes | None:  # noqa: ARG002 - the port's names
-        at = self._order.get(ref)
-        if at is None:
-            return self._chunks.fetch(self._cohort, ref)
-        for near in self._refs[at : at + self.AHEAD]:
-            if near not in self._jobs:
-                self._jobs[near] = self._executor.submit(self._chunks.fetch, self._cohort, near)
-        return self._jobs.pop(ref).result()  # type: ignore[attr-defined,no-any-return]
+def _meta(
+    entry: MediaEntry, fetch: InOrder, companions: dict[ChunkRef, tuple[RecordingMeta | None, ...]]
+) -> RecordingMeta | None:
+    if entry.companion not in companions:
+        raw = fetch(entry.companion, ChunkKind.COMPANION)
+        companions[entry.companion] = () if raw is None else mediacompanion.decode(raw)
+    found = companions[entry.companion]
+    return found[entry.place] if entry.place < len(found) else None

@@ -7,7 +7,7 @@ import numpy as np
 
 from tenure.domain.errors import TamperedError, UnsupportedFormatError
 from tenure.repository import rows
-from tenure.repository.model import ChunkFetch, ChunkKind, Layer, Tree
+from tenure.repository.model import ChunkFetch, ChunkKind, ChunkRef, Layer, Tree
 from tenure.repository.rows import Bytes
 from tenure.sources.base import RowBatch
 
@@ -61,6 +61,13 @@ def read_tree(
         if depth:
             seen += map(deleted, _plain(fetch, layer, ChunkKind.DELETES, forgotten))
             hidden = rows.sorted_unique(np.concatenate(seen))
+
+
+def order_of(tree: Tree) -> Iterator[ChunkRef]:
+    """Yield the chunks of a tree in the order in which `read_tree` fetches them."""
+    for depth in range(len(tree.layers) - 1, -1, -1):
+        for kind in (ChunkKind.ROWS, ChunkKind.DELETES)[: 2 if depth else 1]:
+            yield from (entry.chunk for entry in tree.layers[depth].entries if entry.kind == kind)
 
 
 def deleted(plain: bytes) -> Bytes:

@@ -10,6 +10,7 @@ import msgspec
 
 from tenure.domain.errors import ConfigError, IncompleteSnapshotError, IntegrityError, SourceError
 from tenure.domain.progress import Progress, ProgressTask
+from tenure.objectstore.bulk import write_whole
 from tenure.sources.base import Finding, Recording, RowBatch, RowLayout
 from tenure.sources.flushing import flush_filesystem, start_writing
 from tenure.sources.folderwalk import open_directory, parts_of
@@ -113,12 +114,11 @@ class FolderLoader:
     def _fill(self, descriptor: int, file: Recording, pieces: Iterator[bytes | memoryview]) -> None:
         written = 0
         for piece in pieces:
-            rest = memoryview(piece).cast("B")
-            while rest:
-                count = os.write(descriptor, rest)
-                rest, written = rest[count:], written + count
+            content = memoryview(piece).cast("B")
+            write_whole(descriptor, content, at=written)
+            written += content.nbytes
             if self._bar is not None:
-                self._bar.advance(len(piece))
+                self._bar.advance(content.nbytes)
         if written != file.size:
             raise IncompleteSnapshotError(f"a recording of {file.size} bytes came as {written}")
         os.fchmod(descriptor, file.mode)

@@ -341,7 +341,10 @@ def test_whoever_reads_while_packs_are_emptied_reads_to_the_end() -> None:
     batches = reader.rows("notes", Balance())
     first = next(batches)
     assert repacked(house).repacked
-    found = {meta.recording.path.decode(): b"".join(reader.pieces(cohort, meta)) for cohort, meta in listed}
+    found = {
+        meta.recording.path.decode(): b"".join(map(bytes, reader.pieces(cohort, meta)))
+        for cohort, meta in listed
+    }
     assert found == {p: c[2] for p, c in CALLS.items() if p not in LOST}
     assert len(first) + sum(map(len, batches)) == len(ROWS)
 
@@ -355,4 +358,6 @@ def test_whoever_reads_while_a_pack_is_lost_is_told_so() -> None:
     for name in packs(house):
         house.objects.delete(name)
     with pytest.raises(IntegrityError, match="is missing from the object store"):
-        b"".join(reader.pieces(*next(pair for pair in listed if pair[1].recording.path == b"3.wav")))
+        b"".join(
+            map(bytes, reader.pieces(*next(pair for pair in listed if pair[1].recording.path == b"3.wav")))
+        )
