@@ -5,15 +5,15 @@ from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tenure.bootstrap import keyfiles, passphrases
 from tenure.bootstrap.keyservices import LOCAL, services_of
 from tenure.bootstrap.places import place_of, readers_for, stores_of
 from tenure.bootstrap.settings import Settings, catalogue_of, read
 from tenure.bootstrap.stores import folder_of
-from tenure.control.database import ControlDatabase
-from tenure.control.runs import Runs
 from tenure.crypto.signing import VerifyKey
 from tenure.domain.catalogue import Catalogue, Source, SourceKind
 from tenure.domain.clock import Clock
@@ -21,12 +21,15 @@ from tenure.domain.errors import ConfigError
 from tenure.domain.progress import Progress
 from tenure.evidence.directory import EvidenceDirectory
 from tenure.evidence.views import Issuer
-from tenure.operations.installation import Installation, Objectives, Place, SourceAdapter
+from tenure.operations.installation import Installation, Objectives, OnDemand, Place, SourceAdapter
 from tenure.repository import repository
 from tenure.repository.headfile import HeadFile
 from tenure.repository.keeping import Keeping, KeepPolicy, PruneBrake
 from tenure.repository.repository import Pins, Repository, Rights, Writer
 from tenure.sources.folder import FolderSource
+
+if TYPE_CHECKING:
+    from tenure.control.database import ControlDatabase
 
 PROCESS_POOL_BYTES = 64 * 1024 * 1024
 """From this size of a database on, worker processes that read it are worth their start (about a second)."""
@@ -77,7 +80,7 @@ def build(config: Path, machine: Machine) -> Installation:
         progress=machine.progress,
         executor=threads,
         readers=readers,
-        control=open_control(place.state / CONTROL, machine.clock),
+        on_demand=OnDemand(partial(open_control, place.state / CONTROL, machine.clock)),
         evidence=EvidenceDirectory(place.state / "evidence", evidence_key),
         issuer=Issuer(**settings.issuer.model_dump()),
         pins=pins,
@@ -137,12 +140,15 @@ def _pins(settings: Settings) -> Pins:
     )
 
 
-def open_control(path: Path, clock: Clock) -> ControlDatabase:
+def open_control(path: Path, clock: Clock) -> "ControlDatabase":
     """Open the control database, made where it is missing; runs whose process is gone are closed as interrupted.
 
     Raises:
         ConfigError: It cannot be used.
     """
+    from tenure.control.database import ControlDatabase  # noqa: PLC0415 - SQLAlchemy takes a third of a start
+    from tenure.control.runs import Runs  # noqa: PLC0415
+
     try:
         database = ControlDatabase.open(f"sqlite:///{path}")
         Runs(database).close_interrupted(at=clock.now())

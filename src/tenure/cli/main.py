@@ -21,7 +21,8 @@ CANCELLED = 130
 
 MODULES: Mapping[str, tuple[str, ...]] = {
     "init": ("init",),
-    "snapshots": ("snapshot", "snapshots", "show", "restore"),
+    "snapshots": ("snapshot", "snapshots", "show"),
+    "restore": ("restore",),
     "rules": ("rules",),
     "purge": ("purge", "erase", "subject"),
     "holds": ("hold",),

@@ -1,20 +1,21 @@
 """What every operation is given: one installation, its parts built by wiring and by nobody else."""
 
+import difflib
 import fcntl
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Executor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
-from typing import Protocol
+from threading import Lock
+from typing import TYPE_CHECKING, Protocol
 
-from tenure.control.database import ControlDatabase
 from tenure.crypto.signing import SigningKey
 from tenure.domain.catalogue import Catalogue
 from tenure.domain.clock import Clock
-from tenure.domain.errors import LeasedError
+from tenure.domain.errors import ConfigError, LeasedError
 from tenure.domain.progress import Progress
 from tenure.evidence.directory import EvidenceDirectory
 from tenure.evidence.views import Issuer
@@ -24,6 +25,9 @@ from tenure.repository.founding import Pins
 from tenure.repository.keeping import Keeping
 from tenure.repository.repository import Repository, Writer
 from tenure.sources.base import LiveStore, Loader, Lookups, View
+
+if TYPE_CHECKING:
+    from tenure.control.database import ControlDatabase
 
 
 class SourceAdapter(Protocol):
@@ -61,6 +65,37 @@ class Place:
     scratch: Path
 
 
+class OnDemand:
+    """The control database, opened when something asks for it.
+
+    A restore asks for nothing in it: it works where that database is damaged, and starts a third sooner.
+    """
+
+    def __init__(self, opens: "Callable[[], ControlDatabase]") -> None:
+        """Take what opens it."""
+        self._opens = opens
+        self._lock = Lock()
+        self._opened: ControlDatabase | None = None
+
+    def opened(self) -> "ControlDatabase":
+        """Return it.
+
+        Raises:
+            ConfigError: It cannot be used.
+        """
+        with self._lock:
+            if self._opened is None:
+                self._opened = self._opens()
+            return self._opened
+
+    def close(self) -> None:
+        """Let go of it, where it was opened."""
+        with self._lock:
+            if self._opened is not None:
+                self._opened.close()
+                self._opened = None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Installation:
     """One installation, as a process sees it.
@@ -80,7 +115,7 @@ class Installation:
     clock: Clock
     progress: Progress
     executor: Executor
-    control: ControlDatabase
+    on_demand: OnDemand
     evidence: EvidenceDirectory
     issuer: Issuer
     pins: Pins
@@ -101,12 +136,21 @@ class Installation:
     settings_text: bytes = b"{}"
     own: tuple[Path, ...] = ()
 
+    @property
+    def control(self) -> "ControlDatabase":
+        """Return the control database.
+
+        Raises:
+            ConfigError: It cannot be used.
+        """
+        return self.on_demand.opened()
+
     def close(self) -> None:
         """Let go of threads and of the control database; what runs is waited for."""
         self.executor.shutdown(wait=True, cancel_futures=True)
         if self.readers is not None:
             self.readers.shutdown(wait=True, cancel_futures=True)
-        self.control.close()
+        self.on_demand.close()
 
     @contextmanager
     def alone(self, what: str) -> Iterator[None]:
@@ -130,3 +174,13 @@ class Installation:
             lock.write(str(os.getpid()))
             lock.flush()
             yield
+
+
+def unknown_source(name: str, known: Iterable[str]) -> ConfigError:
+    """Return the error that no source has this name, with what was probably meant."""
+    names = sorted(known)
+    close = difflib.get_close_matches(name, names, n=1)
+    meant = f"; did you mean {close[0]!r}?" if close else ""
+    return ConfigError(
+        f"there is no source {name!r}{meant}", hint=f"configured are: {', '.join(names) or 'none'}"
+    )

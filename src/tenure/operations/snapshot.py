@@ -4,8 +4,7 @@ Sources of one run form a group: databases first, recordings after them, so no r
 that a forgetting overtook starts over; one whose counts do not add up is not committed.
 """
 
-import difflib
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
@@ -29,7 +28,7 @@ from tenure.domain.errors import (
 )
 from tenure.operations.cohorts import cohorts_of, in_quarantine
 from tenure.operations.inforce import rules_in_force
-from tenure.operations.installation import Installation
+from tenure.operations.installation import Installation, unknown_source
 from tenure.operations.rowcaches import RowCaches
 from tenure.repository import layouts
 from tenure.repository.layering import Changes, TableSettings
@@ -98,16 +97,6 @@ def take(installation: Installation, sources: Sequence[str] = ()) -> list[Taken]
         for view in views.values():
             view.close()
     return taken
-
-
-def unknown_source(name: str, known: Iterable[str]) -> ConfigError:
-    """Return the error that no source has this name, with what was probably meant."""
-    names = sorted(known)
-    close = difflib.get_close_matches(name, names, n=1)
-    meant = f"; did you mean {close[0]!r}?" if close else ""
-    return ConfigError(
-        f"there is no source {name!r}{meant}", hint=f"configured are: {', '.join(names) or 'none'}"
-    )
 
 
 def _ordered(installation: Installation, sources: Sequence[str]) -> list[str]:

@@ -9,10 +9,10 @@ from tenure.repository.chunkreader import SPAN_BYTES, ChunkReader, Place
 from tenure.repository.model import ChunkKind, ChunkRef, Cohort
 
 REQUESTS = 16
-"""Requests in flight. A request takes some 20-100 ms before its first byte on AWS; with ranges of 4 MiB, 16 of them keep
+"""Requests in flight. A request takes some 20-100 ms before its first byte on AWS; with ranges of 8 MiB, 16 of them keep
 a line of 5 Gbit/s full. More only wait for each other on few cores, and hold memory."""
 
-NETWORK_SPAN_BYTES = 4 * 1024 * 1024
+NETWORK_SPAN_BYTES = 8 * 1024 * 1024
 """The most that one request reads across a network: many shorter ones share a line, and a lost one costs less."""
 
 AHEAD_BYTES = 64 * 1024 * 1024

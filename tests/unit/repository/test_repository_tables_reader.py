@@ -46,6 +46,25 @@ def test_the_newest_layer_wins_and_deletes_reach_only_older_layers() -> None:
     assert read(tree, sink) == [b"b\t2", b"c\t3", b"d\t3"]
 
 
+def test_the_order_told_ahead_is_the_order_of_reading() -> None:
+    sink, fetched = MemorySink(), list[ChunkRef]()
+    layers = (
+        layer(sink, 0, b"a\t1\nb\t1\n", ids(b"never read: a base hides nothing")),
+        layer(sink, 0, b"b\t2\n", ids(b"a", b"c")),
+        layer(sink, 1, b"", ids(b"d")),
+        layer(sink, 0, b"c\t3\nd\t3\n"),
+    )
+    tree = Tree(cohort=COHORT, layers=layers, rows=3)
+
+    def fetch(ref: ChunkRef, kind: ChunkKind) -> bytes | None:
+        fetched.append(ref)
+        return sink(ref, kind)
+
+    list(tablereader.read_tree(tree, fetch, 1, KEY))
+    assert len(fetched) == 5
+    assert fetched == list(tablereader.order_of(tree))
+
+
 def test_forgotten_chunks_are_absent_and_counted() -> None:
     sink = MemorySink()
     tree = Tree(cohort=COHORT, layers=(layer(sink, 0, b"a\t1\n"), layer(sink, 0, b"b\t2\n")), rows=2)
