@@ -4,12 +4,17 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import settings
 
 from support.seaweed import Server, running
 
 if TYPE_CHECKING:
     from support.baoserver import BaoServer
     from support.kmsserver import KmsServer
+
+# How long an example takes says more about what else the machine does than about Tenure.
+settings.register_profile("tenure", deadline=None)
+settings.load_profile("tenure")
 
 
 @pytest.fixture(scope="session")

@@ -16,6 +16,7 @@ A token may end in the middle: on the first refusal this logs in again (Kubernet
 import base64
 from collections.abc import Callable, Sequence
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from threading import Lock
 from typing import Any, TypeVar
@@ -151,12 +152,12 @@ class VaultTransit:
             return now
         least = self._above(key) if kept is None else _version(kept)
         here = {"name": self._settings.key, "mount_point": self._settings.mount}
-        self._tried(
-            lambda: self._transit.update_key_configuration(
-                min_decryption_version=least, min_encryption_version=least, **here
-            ),
-            f"withdraw old versions of {self._name}",
-        )
+        # One after the other: hvac refuses the two together where they are equal, which is what trimming needs.
+        for field in ("min_encryption_version", "min_decryption_version"):
+            self._tried(
+                partial(self._transit.update_key_configuration, **{field: least}, **here),
+                f"withdraw old versions of {self._name}",
+            )
         self._tried(
             lambda: self._transit.trim_key(min_version=least, **here), f"destroy old versions of {self._name}"
         )

@@ -69,7 +69,7 @@ from tenure.objectstore import bulk
 raw = sys.stdin.buffer.read()
 area = mmap.mmap(-1, len(raw)); area[:] = raw
 fd = os.open(sys.argv[1], os.O_WRONLY | os.O_CREAT)
-print(bulk._write_directly(fd, memoryview(area)))
+print(bulk._write_directly(fd, memoryview(area), 0))
 """
 
 
@@ -103,6 +103,18 @@ def test_writes_that_come_up_short_go_on_where_they_stopped(
     assert written(tmp_path / "file", at_a_page(raw)) == raw
 
 
+@pytest.mark.parametrize("before", [0, 1, 4095, 4096, LARGE, LARGE + 1])
+def test_pieces_of_one_file_follow_each_other(tmp_path: Path, before: int) -> None:
+    first, second = content(before), content(2 * LARGE + 7)
+    path = tmp_path / "file"
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT)
+    write_whole(fd, memoryview(first))
+    write_whole(fd, at_a_page(second), at=before)
+    os.close(fd)
+
+    assert path.read_bytes() == first + second
+
+
 def test_a_disk_that_takes_no_more_raises_its_own_error(tmp_path: Path) -> None:
     def limit() -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (2 * LARGE, 2 * LARGE))
@@ -110,7 +122,7 @@ def test_a_disk_that_takes_no_more_raises_its_own_error(tmp_path: Path) -> None:
     code = _COUNT.replace(
         "print(bulk._write_directly(",
         "import signal; signal.signal(signal.SIGXFSZ, signal.SIG_IGN); print(bulk.write_whole(",
-    )
+    ).replace(", 0))", "))")
     done = subprocess.run(
         [sys.executable, "-c", code, str(tmp_path / "file")],
         input=content(4 * LARGE),

@@ -12,7 +12,8 @@ from support.repo import House, read_calls, read_rows, take
 from tenure.domain.errors import IntegrityError
 from tenure.objectstore.memory import MemoryStore
 from tenure.repository import names, readahead
-from tenure.repository.readahead import InOrder, ReadAhead
+from tenure.repository.chunkreader import Place
+from tenure.repository.readahead import InOrder, Pending, ReadAhead
 from tenure.repository.repository import Repository
 from tenure.repository.snapshotreader import Balance
 from tenure.repository.tablereader import order_of
@@ -105,7 +106,7 @@ def test_no_more_is_asked_for_than_there_is_room_for(
     asked: list[int] = []
     begin = ReadAhead.begin
 
-    def counted(self: ReadAhead, group: list[readahead.Place]) -> readahead.Pending:
+    def counted(self: ReadAhead, group: list[Place]) -> Pending:
         asked.append(sum(place.plain for place in group))
         return begin(self, group)
 
