@@ -20,11 +20,11 @@ from tenure.objectstore.base import ObjectStore
 from tenure.objectstore.memory import MemoryStore
 from tenure.repository import layouts, repository
 from tenure.repository.entries import Recipient
+from tenure.repository.entryobjects import HeadMemory
 from tenure.repository.headfile import HeadInMemory
 from tenure.repository.keystores import KeyStores, NamedStore
 from tenure.repository.layering import TableSettings
 from tenure.repository.layouts import Expressions
-from tenure.repository.ledger import HeadMemory
 from tenure.repository.marker import Parameters
 from tenure.repository.model import Cohort
 from tenure.repository.repository import Pins, Repository, Rights, Writer

@@ -16,9 +16,9 @@ from tenure.objectstore.base import ObjectStore
 from tenure.objectstore.late import LateStore
 from tenure.objectstore.split import SplitStore
 from tenure.repository import names
+from tenure.repository.entryobjects import HeadMemory
 from tenure.repository.founding import Place
 from tenure.repository.keystores import KeyStores, NamedStore
-from tenure.repository.ledger import HeadMemory
 from tenure.repository.locks import NONE, LockPolicy, with_slack
 from tenure.repository.readahead import REQUESTS
 

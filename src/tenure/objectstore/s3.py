@@ -234,7 +234,8 @@ class S3Store:
             name = one["Key"][len(self._settings.prefix) :]
             # Others may share the bucket; and a server may take a prefix for a path.
             if name.startswith(prefix) and _is_name(name):
-                modified = one["LastModified"].astimezone(UTC)
+                # To the second, as `stat` knows it: whoever asks either way has to come to the same.
+                modified = one["LastModified"].astimezone(UTC).replace(microsecond=0)
                 found[name] = ObjectInfo(name=name, size=one["Size"], modified=modified)
         yield from (found[name] for name in sorted(found))
 

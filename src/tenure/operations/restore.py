@@ -1,16 +1,17 @@
 """Restore a snapshot, or a part of one, to a new place: less what was forgotten, and never over the live store."""
 
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Executor, Future, wait
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol, Self
+from typing import NamedTuple, Protocol, Self
 
 import msgspec
 import numpy as np
 
 from tenure.domain.catalogue import Source, SourceKind
-from tenure.domain.errors import ConfigError, IntegrityError, TenureError
+from tenure.domain.errors import ConfigError, IntegrityError
 from tenure.domain.progress import Progress, ProgressTask, SilentProgress
 from tenure.operations.installation import Installation
 from tenure.operations.unfinished import Unfinished
@@ -25,8 +26,11 @@ from tenure.sources.base import Loader, RowBatch
 from tenure.sources.folderload import FolderLoader
 from tenure.sources.rowtext import facts_from_rows
 
-BATCH_BYTES = 32 * 1024 * 1024
-"""How many bytes of recordings are sorted by pack and read in one go; two such batches are in flight."""
+BATCH_RECORDINGS = 8192
+"""How many recordings are sorted by pack before they are read: neighbours in a pack share a request."""
+
+FLYING_BYTES = 128 * 1024 * 1024
+"""The most plaintext that was asked for and is not written yet: what fills `readahead.REQUESTS` requests."""
 
 
 class Workplace(Protocol):
@@ -174,46 +178,56 @@ def _check_target(installation: Installation, target: Path) -> None:
 
 
 class _Flight:
-    """Batches being written: two at most, so that workers have the next one at hand while the last one ends.
+    """Jobs under way, in bounds: who adds one waits until there is room for it.
 
     Left only when no job runs any more, whatever happened: nobody may write into a folder that is being removed.
     """
 
     def __init__(self, task: ProgressTask) -> None:
         self._task = task
-        self._batches: list[tuple[int, list[Future[None]]]] = []
+        self._jobs: deque[tuple[int, Future[None]]] = deque()
+        self._flying = 0
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, kind: object, error: object, trace: object) -> None:
         try:
-            while kind is None and self._batches:
+            while kind is None and self._jobs:
                 self._land()
         finally:
-            for _, jobs in self._batches:
-                for job in jobs:
-                    job.cancel()
-                wait(jobs)
+            for _, job in self._jobs:
+                job.cancel()
+            wait([job for _, job in self._jobs])
 
-    def add(self, size: int, jobs: list[Future[None]]) -> None:
-        """Take a batch of `size` bytes; waits for the one before the last.
+    def make_room(self, size: int) -> None:
+        """Wait until a job of `size` bytes may begin; one larger than all the room begins alone.
 
         Raises:
-            TenureError: A recording of an earlier batch could not be written.
+            TenureError: A recording could not be written.
         """
-        self._batches.append((size, jobs))
-        if len(self._batches) > 2:
+        while self._jobs and self._flying + size > FLYING_BYTES:
             self._land()
 
+    def add(self, size: int, job: Future[None]) -> None:
+        """Take a job of `size` bytes."""
+        self._jobs.append((size, job))
+        self._flying += size
+
     def _land(self) -> None:
-        size, jobs = self._batches[0]
-        wait(jobs)
-        errors = [e for e in (job.exception() for job in jobs) if e is not None]
-        if errors:
-            raise next((e for e in errors if isinstance(e, TenureError)), errors[0])
-        self._batches.pop(0)
+        size, job = self._jobs[0]
+        job.result()
+        self._jobs.popleft()
+        self._flying -= size
         self._task.advance(size)
+
+
+class _Wanted(NamedTuple):
+    """A recording to write, and where its chunks lie; None for one that was forgotten."""
+
+    cohort: Cohort
+    meta: RecordingMeta
+    places: Sequence[Place | None]
 
 
 class _Loading:
@@ -278,8 +292,8 @@ class _Loading:
     def _recordings(self, data_set: str, restored: Restored, total: int) -> int:
         balance = restored.balances[data_set]
         task = self._in.progress.begin(f"Restoring {data_set}", total=total, unit="bytes")
-        batch: list[tuple[Cohort, RecordingMeta]] = []
-        size = done = 0
+        batch: list[_Wanted] = []
+        done = 0
         with _Flight(task) as flight:
             for cohort, meta in self._reader.recordings(data_set, balance):
                 if self._unfinished.takes(data_set, meta.recording.path, balance):
@@ -287,13 +301,13 @@ class _Loading:
                 if not self._wants(meta):
                     restored.passed_over[data_set] += 1
                     continue
-                batch.append((cohort, meta))
-                size += meta.recording.size
+                # Looked up at once: the keys of a cohort go when the next one is read.
+                batch.append(_Wanted(cohort, meta, self._reader.places(cohort, meta)))
                 done += meta.recording.size
-                if size >= BATCH_BYTES:
-                    flight.add(size, self._write(batch))
-                    batch, size = [], 0
-            flight.add(size, self._write(batch))
+                if len(batch) == BATCH_RECORDINGS:
+                    self._write(batch, flight)
+                    batch = []
+            self._write(batch, flight)
         task.end()
         return done
 
@@ -303,32 +317,33 @@ class _Loading:
             return False
         return part.subject is None or meta.subjects.get(part.subject[0]) == part.subject[1]
 
-    def _write(self, batch: list[tuple[Cohort, RecordingMeta]]) -> list[Future[None]]:
-        """Begin to write recordings: those of one chunk in the order of packs, whole ranges; large ones singly."""
-        single: dict[Place, tuple[Cohort, RecordingMeta]] = {}
-        jobs: list[Future[None]] = []
-        for cohort, meta in batch:
-            places = self._reader.places(cohort, meta)
-            if len(places) == 1:
-                single[places[0]] = (cohort, meta)
-            else:
-                jobs.append(self._in.executor.submit(self._one, cohort, meta))
+    def _write(self, batch: list[_Wanted], flight: _Flight) -> None:
+        """Write recordings: those of one chunk in the order of packs, whole ranges; those of several one by one."""
+        single: dict[Place, _Wanted] = {}
+        for wanted in batch:
+            if len(wanted.places) == 1 and wanted.places[0] is not None:
+                single[wanted.places[0]] = wanted
+                continue
+            size = wanted.meta.recording.size
+            flight.make_room(size)
+            flight.add(size, self._in.executor.submit(self._one, wanted))
         ahead = self._reader.ahead
-        asked = [(group, ahead.begin(group)) for group in ahead.groups(single)]
-        jobs.extend(self._in.executor.submit(self._span, group, read, single) for group, read in asked)
-        return jobs
+        for group in ahead.groups(single):
+            size = sum(place.plain for place in group)
+            flight.make_room(size)
+            read = ahead.begin(group)
+            flight.add(size, self._in.executor.submit(self._span, group, read, single))
 
-    def _one(self, cohort: Cohort, meta: RecordingMeta) -> None:
-        self._loader.recording(meta.recording, self._reader.pieces(cohort, meta))
+    def _one(self, wanted: _Wanted) -> None:
+        pieces = self._reader.ahead.pieces(wanted.cohort, wanted.meta.chunks, wanted.places)
+        self._loader.recording(wanted.meta.recording, pieces)
 
-    def _span(
-        self, group: list[Place], read: Pending, wanted: dict[Place, tuple[Cohort, RecordingMeta]]
-    ) -> None:
+    def _span(self, group: list[Place], read: Pending, all_wanted: dict[Place, _Wanted]) -> None:
         for place in group:
-            cohort, meta = wanted[place]
+            wanted = all_wanted[place]
             try:
-                plain = self._reader.chunks.view(cohort, place, read.of(place))
+                plain = self._reader.chunks.view(wanted.cohort, place, read.of(place))
             except IntegrityError:  # looked for where a prune may have moved it; what is lost says so there
-                self._one(cohort, meta)
+                self._one(wanted)
             else:
-                self._loader.recording(meta.recording, iter((plain,)))
+                self._loader.recording(wanted.meta.recording, iter((plain,)))

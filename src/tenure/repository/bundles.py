@@ -11,11 +11,10 @@ from tenure.crypto.hashing import random_bytes
 from tenure.crypto.signing import VerifyKey
 from tenure.domain.errors import KeyMismatchError, TamperedError
 from tenure.keys.base import Purpose, Unwrapper, WrappedKey, Wrapper
-from tenure.objectstore.base import ObjectStore
-from tenure.repository import names, wire
+from tenure.repository import wire
 from tenure.repository.entries import AdmitClear, CheckpointClear, EpochClear, Recipient, Stanza
+from tenure.repository.entryobjects import EntryObjects
 from tenure.repository.envelope import Envelope, parse
-from tenure.repository.ledger import numbered
 from tenure.repository.secrets import ReaderSecrets, WriterSecrets
 from tenure.repository.wire import Wire
 
@@ -79,7 +78,7 @@ def open_admission(clear: AdmitClear, *, repository: bytes, unwrapper: Unwrapper
 
 
 def reader_secrets(
-    store: ObjectStore, *, repository: bytes, unwrapper: Unwrapper, purge_key: VerifyKey
+    entries: EntryObjects, *, repository: bytes, unwrapper: Unwrapper, purge_key: VerifyKey
 ) -> ReaderSecrets:
     """Collect what a reader may know: from the newest epoch its key opens, and every admission after that.
 
@@ -91,9 +90,10 @@ def reader_secrets(
         TamperedError: An entry carries secrets and a signature that does not verify.
     """
     admissions: list[AdmitClear] = []
-    numbers = sorted((number for number, _ in numbered(store)), reverse=True)
-    for number in numbers:
-        entry = parse(store.get(names.ledger_entry(number)), number=number)
+    for number, raw in entries.backwards():
+        entry = parse(raw, number=number)
+        if number == entries.newest():
+            entries.ahead(entry.header.checkpoint)
         clear = entry.header.clear
         if clear is None or entry.header.signer != purge_key.key_id or entry.header.repository != repository:
             continue

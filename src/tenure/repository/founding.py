@@ -15,9 +15,10 @@ from tenure.keys.services import NO_SERVICES, KeyServices, ServiceRecipients, To
 from tenure.objectstore.base import ObjectStore
 from tenure.repository import bundles, marker, names
 from tenure.repository.entries import Epoch, EpochClear, Recipient
+from tenure.repository.entryobjects import HeadMemory, numbered
 from tenure.repository.envelope import parse
 from tenure.repository.keystores import KeyStores
-from tenure.repository.ledger import HeadMemory, Ledger, Trust, numbered
+from tenure.repository.ledger import Ledger, Trust
 from tenure.repository.locks import NONE, LockPolicy, data_sets_of
 from tenure.repository.marker import Marker, Parameters
 from tenure.repository.secrets import ReaderSecrets, WriterSecrets

@@ -8,11 +8,9 @@ import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Protocol
 
 from tenure.crypto.signing import SigningKey, VerifyKey
 from tenure.domain.errors import (
-    ObjectNotFoundError,
     PreconditionFailedError,
     RollbackError,
     TamperedError,
@@ -30,11 +28,12 @@ from tenure.repository.entries import (
     Snapshot,
     Void,
 )
+from tenure.repository.entryobjects import EntryObjects, HeadMemory, numbered
 from tenure.repository.envelope import Envelope
 from tenure.repository.replay import apply
 from tenure.repository.state import State
 
-CHECKPOINT_EVERY = 1_000
+CHECKPOINT_EVERY = 250
 """Entries between checkpoints (docs/format.md, "Ledger")."""
 
 
@@ -43,18 +42,6 @@ CLAIM_TOLERANCE_S = 300.0
 
 
 _MANIFEST = re.compile(names.MANIFESTS + "[0-9]{20}-[0-9a-f]{32}")
-
-
-class HeadMemory(Protocol):
-    """Remembers, outside the repository, the last ledger entry this installation has seen."""
-
-    def load(self) -> tuple[int, bytes] | None:
-        """Return (number, hash), or None where nothing was seen yet."""
-        ...
-
-    def store(self, number: int, entry_hash: bytes) -> None:
-        """Remember (number, hash), durably."""
-        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,21 +75,15 @@ def envelopes(store: ObjectStore) -> Iterator[tuple[ObjectInfo, Envelope]]:
         previous, expected = entry.hash, number + 1
 
 
-def numbered(store: ObjectStore) -> Iterator[tuple[int, ObjectInfo]]:
-    """Yield (number, object) of every ledger entry in order; objects that only pretend to be some are passed over."""
-    for info in store.list(names.LEDGER):
-        try:
-            number = names.ledger_number(info.name)
-        except ValueError:
-            continue
-        yield number, info
-
-
 class Ledger:
     """Reads and appends. One instance belongs to one thread at a time."""
 
-    def __init__(self, store: ObjectStore, trust: Trust, memory: HeadMemory) -> None:
+    def __init__(
+        self, store: ObjectStore, trust: Trust, memory: HeadMemory, objects: EntryObjects | None = None
+    ) -> None:
+        """Take where it lies; `objects`: what was read of it already."""
         self._store = store
+        self._objects = objects or EntryObjects(store, memory)
         self._trust = trust
         self._memory = memory
         self._state = State()
@@ -123,13 +104,8 @@ class Ledger:
         """
         if not self._read_any:
             self._start()
-        while True:
-            name = names.ledger_entry(self._state.number + 1)
-            try:
-                raw = self._store.get(name)
-            except ObjectNotFoundError:
-                break
-            self._take(raw, self._store.stat(name))
+        while (found := self._objects.take(self._state.number + 1)) is not None:
+            self._take(*found)
         if self._state.number < self._listed:
             raise TamperedError(
                 f"ledger entry {self._state.number + 1} is missing, and entry {self._listed} is there",
@@ -212,16 +188,13 @@ class Ledger:
         checkpoint, which the purge key did sign.
         """
         self._read_any = True
-        newest = ""
-        for number, info in numbered(self._store):
-            self._listed, newest = number, info.name
-        if not newest:
+        self._listed = self._objects.newest()
+        if not self._listed:
             return
-        number = envelope.parse(self._store.get(newest), number=self._listed).header.checkpoint
+        number = envelope.parse(self._objects.raw(self._listed), number=self._listed).header.checkpoint
         if not 0 < number < self._listed:
             return
-        name = names.ledger_entry(number)
-        entry = envelope.parse(self._store.get(name), number=number)
+        entry = envelope.parse(self._objects.raw(number), number=number)
         purge = self._trust.purge_key
         if (entry.header.signer, entry.header.repository) != (purge.key_id, self._trust.repository):
             return

@@ -12,6 +12,15 @@ def ledger_entry(number: int) -> str:
     return f"{LEDGER}{number:020d}"
 
 
+LEDGER_BLOCK = 1000
+"""How many ledger entries share the beginning of their names, which is what one answer to a listing holds."""
+
+
+def ledger_block(number: int) -> str:
+    """Return what the names of the entries of one block begin with; `number`: of any of them."""
+    return ledger_entry(number)[:-3]
+
+
 def ledger_number(name: str) -> int:
     """Return the number in a ledger entry's name.
 

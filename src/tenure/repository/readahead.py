@@ -59,13 +59,20 @@ class ReadAhead:
             return Pending(lambda: self.chunks.read_span(group))
         return Pending(self._readers.submit(self.chunks.read_span, group).result)
 
-    def pieces(self, cohort: Cohort, refs: Sequence[ChunkRef]) -> Iterator[memoryview]:
+    def pieces(
+        self, cohort: Cohort, refs: Sequence[ChunkRef], places: Sequence[Place | None]
+    ) -> Iterator[memoryview]:
         """Yield plaintexts in order, less what was forgotten; each is good until the next is asked for.
+
+        Args:
+            cohort: Of the chunks.
+            refs: The chunks.
+            places: Where they lie; None for one that was forgotten.
 
         Raises:
             IntegrityError: Missing or damaged.
         """
-        window = _Window(self, cohort, refs)
+        window = _Window(self, len(refs), places.__getitem__)
         for at, ref in enumerate(refs):
             window.ask(at)
             found = window.take(at)
@@ -87,12 +94,12 @@ class InOrder:
         self, ahead: ReadAhead, cohort: Cohort, refs: Iterable[ChunkRef], executor: Executor
     ) -> None:
         """Take the order; what is not in it, or comes a second time, can be asked for all the same."""
-        order = list(dict.fromkeys(refs))
+        self._refs = order = list(dict.fromkeys(refs))
         self._chunks = ahead.chunks
         self._cohort = cohort
         self._executor = executor
         self._order = {ref: at for at, ref in enumerate(order)}
-        self._window = _Window(ahead, cohort, order)
+        self._window = _Window(ahead, len(order), lambda at: ahead.chunks.locate(cohort, order[at]))
         self._jobs: dict[int, Future[bytes | None]] = {}
 
     def __call__(self, ref: ChunkRef, kind: ChunkKind = ChunkKind.ROWS) -> bytes | None:  # noqa: ARG002 - the port's names
@@ -104,8 +111,8 @@ class InOrder:
         at = self._order.pop(ref, None)
         if at is None:
             return self._chunks.fetch(self._cohort, ref)
-        for new, asked in self._window.ask(at):
-            self._jobs[new] = self._executor.submit(self._opened, asked, self._window.found(new))
+        for new in self._window.ask(at):
+            self._jobs[new] = self._executor.submit(self._opened, self._refs[new], self._window.found(new))
         self._window.take(at)
         return self._jobs.pop(at).result()
 
@@ -126,25 +133,26 @@ _Found = tuple[Place, Pending] | None
 class _Window:
     """The part of an order that is asked for and not taken yet."""
 
-    def __init__(self, ahead: ReadAhead, cohort: Cohort, refs: Sequence[ChunkRef]) -> None:
+    def __init__(self, ahead: ReadAhead, length: int, locate: Callable[[int], Place | None]) -> None:
+        """Take the length of the order, and what finds a chunk by its place in it."""
         self._ahead = ahead
-        self._cohort = cohort
-        self._refs = refs
+        self._length = length
+        self._locate = locate
         self._next = 0
         self._flying = 0
         self._found: dict[int, _Found] = {}
 
-    def ask(self, at: int) -> list[tuple[int, ChunkRef]]:
-        """Ask for what comes from `at` on, as far as there is room; return what is new.
+    def ask(self, at: int) -> range:
+        """Ask for what comes from `at` on, as far as there is room; return which places of the order are new.
 
         Only when half of the room is free: chunks that are asked for together share ranges.
         """
         if at < self._next and self._flying > AHEAD_BYTES // 2:
-            return []
+            return range(0)
         begun = self._next
         places: dict[int, Place] = {}
-        while self._next < len(self._refs) and (self._next <= at or self._flying < AHEAD_BYTES):
-            place = self._ahead.chunks.locate(self._cohort, self._refs[self._next])
+        while self._next < self._length and (self._next <= at or self._flying < AHEAD_BYTES):
+            place = self._locate(self._next)
             if place is not None:
                 places[self._next] = place
                 self._flying += place.plain
@@ -154,7 +162,7 @@ class _Window:
         for new in range(begun, self._next):
             found = places.get(new)
             self._found[new] = None if found is None else (found, pending[found.pack, found.offset])
-        return [(new, self._refs[new]) for new in range(begun, self._next)]
+        return range(begun, self._next)
 
     def found(self, at: int) -> _Found:
         """Return what was found at a place of the order."""

@@ -24,6 +24,7 @@ from tenure.keys.base import Unwrapper, Wrapper
 from tenure.repository import bundles, marker
 from tenure.repository.chunkreader import ChunkReader
 from tenure.repository.entries import Admit, Begin, Remove, Void
+from tenure.repository.entryobjects import EntryObjects
 from tenure.repository.founding import Founding, Pins, Place, Rights, Writer, create, wrapper_for
 from tenure.repository.ledger import Ledger, Trust
 from tenure.repository.manifest import Manifest, parse_manifest
@@ -54,7 +55,14 @@ class Repository:
     """An opened repository. One instance belongs to one thread at a time; readers may use an executor."""
 
     def __init__(
-        self, place: Place, found: Marker, trust: Trust, rights: Rights, secrets: ReaderSecrets | None
+        self,
+        place: Place,
+        found: Marker,
+        trust: Trust,
+        rights: Rights,
+        *,
+        secrets: ReaderSecrets | None,
+        entries: EntryObjects,
     ) -> None:
         self.place = place
         self.marker = found
@@ -62,7 +70,7 @@ class Repository:
         self._trust = trust
         self._secrets = secrets
         self._keys: dict[bytes, SourceKeys] = {}
-        self.ledger = Ledger(place.objects, trust, place.memory)
+        self.ledger = Ledger(place.objects, trust, place.memory, entries)
 
     @classmethod
     def open(cls, place: Place, pins: Pins, rights: Rights) -> "Repository":
@@ -81,9 +89,10 @@ class Repository:
                 hint="check `repository` in tenure.yaml; if somebody put another marker there, tell security",
             )
         secrets, ledger_secret = None, b""
+        entries = EntryObjects(place.objects, place.memory)
         if rights.unwrapper is not None:
             secrets = bundles.reader_secrets(
-                place.objects,
+                entries,
                 repository=pins.repository,
                 unwrapper=rights.unwrapper,
                 purge_key=pins.purge_key,
@@ -99,7 +108,7 @@ class Repository:
             least_epoch=pins.least_epoch,
             ledger_secret=ledger_secret,
         )
-        repository = cls(place, found, trust, rights, secrets)
+        repository = cls(place, found, trust, rights, secrets=secrets, entries=entries)
         repository.refresh()
         return repository
 

@@ -116,12 +116,11 @@ class SnapshotReader:
         Raises:
             IntegrityError: Missing or damaged.
         """
-        return self.ahead.pieces(cohort, meta.chunks)
+        return self.ahead.pieces(cohort, meta.chunks, self.places(cohort, meta))
 
-    def places(self, cohort: Cohort, meta: RecordingMeta) -> list[Place]:
-        """Return where a recording's chunks lie."""
-        found = [self.chunks.locate(cohort, ref) for ref in meta.chunks]
-        return [p for p in found if p is not None]
+    def places(self, cohort: Cohort, meta: RecordingMeta) -> list[Place | None]:
+        """Return where a recording's chunks lie; None for one that was forgotten."""
+        return [self.chunks.locate(cohort, ref) for ref in meta.chunks]
 
     def _tree_rows(self, tree: Tree, key_cells: int) -> Iterator[RowBatch]:
         fetch = InOrder(self.ahead, tree.cohort, order_of(tree), self._executor)
