@@ -5,7 +5,7 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
-from benchmarks import recordings, restic, restore, s3, sqlite, tenure
+from benchmarks import forget, recordings, restic, restore, s3, sqlite, tenure
 from benchmarks.pairs import Bench
 
 BENCHMARKS: dict[str, Callable[[Bench], None]] = {
@@ -13,6 +13,7 @@ BENCHMARKS: dict[str, Callable[[Bench], None]] = {
     "restore": restore.measure,
     "sqlite": sqlite.measure,
     "s3": s3.measure,
+    "forget": forget.measure,
 }
 
 
@@ -22,6 +23,8 @@ def main() -> None:
     parser.add_argument("names", nargs="*", metavar="NAME", help=" ".join(BENCHMARKS))
     parser.add_argument("--pairs", type=int, default=5, help="runs of each side (5)")
     parser.add_argument("--megabytes", type=int, default=1_000, help="size of each set of data (1000)")
+    parser.add_argument("--snapshots", type=int, default=365, help="snapshots of long histories (365)")
+    parser.add_argument("--recordings", type=int, default=2_000, help="recordings in long histories (2000)")
     parser.add_argument(
         "--folder", type=Path, default=Path("bench-data"), help="where data and repositories go"
     )
@@ -37,7 +40,14 @@ def main() -> None:
     print(
         f"ours: {tenure.version()}; peer: restic {'.'.join(map(str, restic.version(peer)))}, compression auto, cache on"
     )
-    bench = Bench(folder=folder, peer=peer, pairs=chosen.pairs, megabytes=chosen.megabytes)
+    bench = Bench(
+        folder=folder,
+        peer=peer,
+        pairs=chosen.pairs,
+        megabytes=chosen.megabytes,
+        snapshots=chosen.snapshots,
+        recordings=chosen.recordings,
+    )
     for name in chosen.names or BENCHMARKS:
         BENCHMARKS[name](bench)
     for left in ("ours", "peer", "restored"):

@@ -9,7 +9,7 @@ import statistics
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from benchmarks.processes import Run
 from benchmarks.restic import Restic
@@ -20,6 +20,8 @@ TARGETS = {
     "recordings-first": 4.0,
     "recordings-unchanged": 1.0,
     "recordings-restore": 1.0,
+    "forget": 1.0,
+    "forget-wholly": 1.0,
     "s3-first": 2.0,
     "s3-unchanged": 1.0,
     "s3-restore": 2.0,
@@ -30,7 +32,18 @@ TARGETS = {
 }
 
 
-class Side(Protocol):
+class Stored(Protocol):
+    """What the lines below a measure tell of a side."""
+
+    def stored(self) -> int:
+        """Return the bytes of the repository."""
+        ...
+
+
+S = TypeVar("S", bound=Stored)
+
+
+class Side(Stored, Protocol):
     """A tool under test, on one source."""
 
     @property
@@ -50,19 +63,20 @@ class Side(Protocol):
         """Restore the newest snapshot into a folder that is not there yet."""
         ...
 
-    def stored(self) -> int:
-        """Return the bytes of the repository."""
-        ...
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bench:
-    """What every benchmark is handed: a folder for its files, the peer, how many pairs, how much data."""
+    """What every benchmark is handed: a folder for its files, the peer, how many pairs, how much data.
+
+    `snapshots`, `recordings`: how many of them the histories have in which something is forgotten.
+    """
 
     folder: Path
     peer: Path
     pairs: int
     megabytes: int
+    snapshots: int = 365
+    recordings: int = 2_000
 
     def sides(self, source: Path, declaration: dict[str, object]) -> tuple[Side, Side]:
         """Return ours and the peer, both on `source`."""
@@ -72,11 +86,11 @@ class Bench:
     def compare(
         self,
         name: str,
-        sides: tuple[Side, Side],
-        timed: Callable[[Side], Run],
+        sides: tuple[S, S],
+        timed: Callable[[S], Run],
         *,
         before_pair: Callable[[int], None] = lambda _: None,
-        before_run: Callable[[Side], None] = lambda _: None,
+        before_run: Callable[[S], None] = lambda _: None,
     ) -> None:
         """Time both sides `pairs` times and print the measure; what runs before is not timed."""
         runs: tuple[list[Run], list[Run]] = ([], [])
@@ -88,7 +102,7 @@ class Bench:
         self._print(name, sides, runs)
 
     @staticmethod
-    def _print(name: str, sides: tuple[Side, Side], runs: tuple[list[Run], list[Run]]) -> None:
+    def _print(name: str, sides: tuple[Stored, Stored], runs: tuple[list[Run], list[Run]]) -> None:
         ours, peer = (statistics.median(r.seconds for r in side) for side in runs)
         ratio, target = peer / ours, TARGETS[name]
         met = "yes" if ratio >= target else "no"

@@ -147,9 +147,10 @@ def measure(bench: Bench) -> None:
         bench.compare("s3-unchanged", sides, lambda side: side.snapshot())
         _restores(bench, sides, source)
         plain = PlainPuts(scratch=bench.folder / "plain", server=server, bucket=bucket, total=ours.stored())
+        beside: tuple[Side, Side] = (ours, plain)
         bench.compare(
             "s3-first-of-plain-puts",
-            (ours, plain),
+            beside,
             lambda side: side.snapshot(),
             before_run=lambda side: side.begin(),
         )
