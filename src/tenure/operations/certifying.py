@@ -21,7 +21,7 @@ from tenure.operations.livedeletion import LiveResult
 from tenure.operations.planbody import PlanBody
 from tenure.operations.planning import PURGE
 from tenure.operations.world import World
-from tenure.repository.forgetting import Went
+from tenure.repository.carrying import Went
 from tenure.repository.scopes import Scope
 from tenure.repository.state import ForgetState
 

@@ -23,7 +23,8 @@ from tenure.operations.planbody import PlanBody
 from tenure.operations.planning import holds_now
 from tenure.operations.proving import identities_of_source, prove
 from tenure.operations.world import World
-from tenure.repository.forgetting import Forgetting, Went
+from tenure.repository.carrying import Went
+from tenure.repository.forgetting import Forgetting
 from tenure.repository.rows import Bytes
 from tenure.repository.scopes import Scope
 from tenure.repository.state import ForgetState

@@ -1,24 +1,25 @@
 """Walks a source's key pages, cohort by cohort: every version of every record, in whatever snapshot it lies."""
 
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
-from tenure.repository import companion, layouts, mediacompanion, rows
+from tenure.repository import layouts, mediacompanion, rows
 from tenure.repository.chunkreader import ChunkReader, Place
-from tenure.repository.chunkwriter import NONE
 from tenure.repository.companion import Companion
 from tenure.repository.layouts import Expressions
 from tenure.repository.mediacompanion import RecordingMeta
 from tenure.repository.model import ChunkKind, ChunkRef, Cohort, holds_recordings
 from tenure.repository.page import open_index
+from tenure.repository.pagesahead import PagesAhead
 from tenure.repository.reach import Reach
 from tenure.repository.repository import Repository
 from tenure.repository.rows import Bytes
 from tenure.repository.secrets import SourceKeys
 from tenure.repository.state import ForgetState, PageState, SnapshotState
+from tenure.repository.suspects import Companions, Looked, Question, of_records
 from tenure.sources.base import RowBatch
 
 Wanted = Mapping[bytes, Mapping[str, Bytes]]
@@ -35,6 +36,7 @@ class Pages:
     cohort: Cohort
     keys: SourceKeys
     reader: ChunkReader
+    companions: Companions
     states: tuple[PageState, ...]
     view: int = 0
     refs: frozenset[ChunkRef] | None = None
@@ -52,14 +54,21 @@ class Pages:
 
     def companion(self, place: Place) -> Companion | None:
         """Return what is beside a chunk of rows or deletes."""
-        raw = None if place.companion == NONE else self.reader.fetch(self.cohort, place.companion)
-        return None if raw is None else companion.decode(raw)
+        return self.companions.of(self.cohort, place)
+
+    def look(self, question: Question) -> Looked:
+        """Ask the companions of all chunks of rows.
+
+        Raises:
+            IntegrityError: One cannot be read.
+        """
+        return self.companions.look(self.cohort, self.places, question)
 
     def recordings(self) -> Iterator[RecordingMeta]:
         """Yield the recordings that the cohort's companions describe."""
         for place in self.places:
             if place.kind is ChunkKind.COMPANION:
-                raw = self.reader.fetch(self.cohort, place.ref)
+                raw = self.companions.raw(self.cohort, place.ref)
                 yield from (m for m in (mediacompanion.decode(raw) if raw else ()) if m is not None)
 
 
@@ -88,18 +97,54 @@ def walk(
         total[page.ref.writer, page.ref.tag] += 1
         if page.number not in late:
             groups.setdefault((page.ref.writer, page.ref.tag), []).append(page)
-    readers: dict[bytes, ChunkReader] = {}
     younger = [] if forget is None else list(_younger(repository, source, forget))
-    for (writer, tag), states in sorted(groups.items()):
-        keys = repository.keys_of(writer)
-        cohort, _, _ = open_index(repository.place.key_stores.get(states[0].ref), keys)
+    # Who looks again afterwards looks at what the stores have now.
+    place, kept = repository.place, None if written_after else repository.kept
+    ahead = PagesAhead(place.key_stores, place.readers, kept)
+    wanted = [((key, states), [s.ref for s in states]) for key, states in sorted(groups.items())]
+    desk = _Desk(repository, ahead)
+    for batch in ahead.batches(wanted):
+        found = [
+            p for (writer, _), states in batch if (p := desk.pages(writer, states, data_sets)) is not None
+        ]
+        for pages in found:
+            whole = len(pages.states) == total[pages.keys.writer, pages.states[0].ref.tag] and not younger
+            yield from [pages] if whole else _parts(pages, _refs(ahead, pages), younger)
+            pages.reader.drop(pages.cohort)
+        desk.clear()
+
+
+class _Desk:
+    """Opens pages that are at hand, with one reader for each writer."""
+
+    def __init__(self, repository: Repository, ahead: PagesAhead) -> None:
+        self._repository = repository
+        self._ahead = ahead
+        self._opened: dict[bytes, tuple[ChunkReader, Companions]] = {}
+
+    def pages(
+        self, writer: bytes, states: Sequence[PageState], data_sets: Collection[str] | None
+    ) -> Pages | None:
+        """Return a cohort's pages, None where it is of another data set; its companions will come with others'."""
+        keys = self._repository.keys_of(writer)
+        cohort, _, _ = open_index(self._ahead.get(states[0].ref), keys)
         if data_sets is not None and cohort.data_set not in data_sets:
-            continue
-        reader = readers.setdefault(writer, repository.chunk_reader(keys))
-        whole = len(states) == total[writer, tag] and not younger
-        pages = Pages(cohort=cohort, keys=keys, reader=reader, states=tuple(states))
-        yield from [pages] if whole else _parts(pages, _refs(repository, states, keys), younger)
-        reader.drop(cohort)
+            return None
+        reader, companions = self._of(writer, keys)
+        companions.offer(reader.index(cohort).places.values())
+        return Pages(cohort=cohort, keys=keys, reader=reader, companions=companions, states=tuple(states))
+
+    def clear(self) -> None:
+        """Let go of what no later batch asks for."""
+        for _, companions in self._opened.values():
+            companions.clear()
+
+    def _of(self, writer: bytes, keys: SourceKeys) -> tuple[ChunkReader, Companions]:
+        if writer not in self._opened:
+            repository = self._repository
+            reader = repository.chunk_reader(keys, pages=self._ahead, kept=repository.kept)
+            self._opened[writer] = (reader, Companions(reader, repository.place.readers))
+        return self._opened[writer]
 
 
 def _younger(
@@ -123,24 +168,19 @@ def _parts(
     yield replace(pages, refs=refs)
 
 
-def _refs(repository: Repository, states: Iterable[PageState], keys: SourceKeys) -> frozenset[ChunkRef]:
+def _refs(ahead: PagesAhead, pages: Pages) -> frozenset[ChunkRef]:
     found: set[ChunkRef] = set()
-    for state in states:
-        _, entries, _ = open_index(repository.place.key_stores.get(state.ref), keys)
+    for state in pages.states:
+        _, entries, _ = open_index(ahead.get(state.ref), pages.keys)
         found.update(map(ChunkRef, entries["id"].tolist(), entries["inc"].tolist()))
     return frozenset(found)
 
 
 def rows_with(pages: Pages, wanted: Bytes, found: Callable[[RowBatch, Expressions, Bytes], None]) -> None:
     """Hand over the rows of a cohort whose identity is wanted, with their layout and identities."""
-    for place in pages.places:
-        if place.kind is not ChunkKind.ROWS:
-            continue
-        about = pages.companion(place)
-        if about is None or not about.may_hold_keys(wanted).any():
-            continue
-        expressions = layouts.decode(about.expressions)
-        batch = pages.rows(place, expressions)
+    for suspect in pages.look(of_records(wanted)).suspects:
+        expressions = layouts.decode(suspect.about.expressions)
+        batch = pages.rows(suspect.place, expressions)
         if batch is None:
             continue
         ids = rows.identities(batch, expressions.layout.key_cells, pages.keys.identity)

@@ -13,10 +13,11 @@ import numpy as np
 from tenure.operations.pagewalk import Pages, walk
 from tenure.operations.world import World, identities_under, is_recordings, key_column
 from tenure.repository import layouts, rows
-from tenure.repository.model import ChunkKind, Cohort
+from tenure.repository.model import Cohort
 from tenure.repository.rows import Bytes
 from tenure.repository.scopes import Scope
 from tenure.repository.state import ForgetState
+from tenure.repository.suspects import of_records
 from tenure.rules.periods import zone
 
 
@@ -60,15 +61,11 @@ def _recordings(pages: Pages, wanted: Bytes, proof: CohortProof) -> None:
 
 
 def _rows(pages: Pages, wanted: Bytes, proof: CohortProof) -> None:
-    for place in pages.places:
-        if place.kind is not ChunkKind.ROWS:
-            continue
-        about = pages.companion(place)
-        if about is None or not about.may_hold_keys(wanted).any():
-            proof.whole = False
-            continue
-        expressions = layouts.decode(about.expressions)
-        batch = pages.rows(place, expressions)
+    looked = pages.look(of_records(wanted))
+    proof.whole &= not looked.denied and not looked.mute
+    for suspect in looked.suspects:
+        expressions = layouts.decode(suspect.about.expressions)
+        batch = pages.rows(suspect.place, expressions)
         if batch is None:
             continue
         ids = rows.identities(batch, expressions.layout.key_cells, pages.keys.identity)

@@ -17,8 +17,8 @@ from tenure.operations.past import facts_of_recordings, take
 from tenure.operations.world import World, is_recordings, opened
 from tenure.repository import layouts
 from tenure.repository.mediacompanion import RecordingMeta
-from tenure.repository.model import ChunkKind
 from tenure.repository.rows import Bits
+from tenure.repository.suspects import of_subject
 from tenure.rules.decide import decide
 from tenure.rules.facts import Facts
 from tenure.rules.outcomes import Outcome
@@ -128,18 +128,13 @@ def _past(world: World, pages: Pages, subject: Subject, held: Held) -> None:
             held.past.append(facts_of_recordings(declared, metas))
         return
     reference = declared.subjects[subject.kind]
-    for place in pages.places:
-        about = pages.companion(place) if place.kind is ChunkKind.ROWS else None
-        if about is None:
-            continue
-        expressions = layouts.decode(about.expressions)
-        same = expressions.subjects.get(subject.kind) == reference
-        if same and not about.may_hold_subject(subject.kind, subject.value, pages.keys.identity):
-            continue
+    question = of_subject(subject.kind, subject.value, reference, pages.keys.identity)
+    for suspect in pages.look(question).suspects:
+        expressions = layouts.decode(suspect.about.expressions)
         if reference not in (*expressions.layout.columns, *expressions.layout.linked):
             held.underived += 1
             continue
-        batch = pages.rows(place, expressions)
+        batch = pages.rows(suspect.place, expressions)
         facts = facts_from_rows(expressions.layout, declared, batch, source.time_zone) if batch else None
         mine = _about(facts, subject) if facts is not None else np.zeros(0, np.bool_)
         if facts is not None and mine.any():

@@ -20,7 +20,8 @@ from tenure.domain.errors import (
 from tenure.keys.base import Unwrapper
 from tenure.objectstore.base import ObjectStore
 from tenure.repository import chunks, codings, names
-from tenure.repository.keystores import KeyStores
+from tenure.repository.kept import Kept
+from tenure.repository.keystores import PageSource
 from tenure.repository.model import ChunkKind, ChunkRef, Cohort
 from tenure.repository.page import PageBytes, open_index, open_keys
 from tenure.repository.secrets import STRUCTURE, SourceKeys
@@ -77,20 +78,22 @@ class ChunkReader:
 
     `as_of`: number of the snapshot that is read, so that only later forgettings explain what it lacks; 0 lets every
     forgetting explain it. `refresh` reads the ledger again: a prune may move chunks while somebody restores them, and
-    what is not where it was is looked for once more where the ledger says by then.
+    what is not where it was is looked for once more where the ledger says by then. `kept`: what was read before is
+    taken from there.
     """
 
     def __init__(
         self,
         *,
         objects: ObjectStore,
-        key_stores: KeyStores,
+        key_stores: PageSource,
         keys: SourceKeys,
         repository: bytes,
         state: State,
         unwrapper: Unwrapper | None,
         as_of: int = 0,
         refresh: Callable[[], State] | None = None,
+        kept: Kept | None = None,
     ) -> None:
         self._objects = objects
         self._key_stores = key_stores
@@ -100,6 +103,7 @@ class ChunkReader:
         self._unwrapper = unwrapper
         self._as_of = as_of
         self._refresh = refresh
+        self.kept = kept
         self._number = state.number
         self._lock = threading.Lock()
         self._indexes: dict[Cohort, CohortIndex] = {}
@@ -164,9 +168,26 @@ class ChunkReader:
 
         def once() -> bytes | None:
             place = self._locate(cohort, ref)
-            return None if place is None else self.open(cohort, place, self.read(place))
+            return None if place is None else self._opened(cohort, place)
 
         return self._twice(once)
+
+    def kept_of(self, place: Place) -> bytes | None:
+        """Return a chunk's sealed bytes where they were read before."""
+        return None if self.kept is None else self.kept.sealed(place)
+
+    def _opened(self, cohort: Cohort, place: Place) -> bytes:
+        sealed = self.kept_of(place)
+        if sealed is None:
+            sealed = self.read(place)
+            if self.kept is not None:
+                self.kept.keep(place, sealed)
+        try:
+            return self.open(cohort, place, sealed)
+        except IntegrityError:
+            if self.kept is not None:
+                self.kept.drop(place)
+            raise
 
     def _twice(self, once: Callable[[], T]) -> T:
         number = self._number
@@ -250,15 +271,20 @@ class ChunkReader:
         for job in pending:
             yield job.result()  # type: ignore[attr-defined]
 
-    def spans(self, places: Iterable[Place], *, most: int = SPAN_BYTES) -> Iterator[list[Place]]:
-        """Group places into ranges worth one request each, in the order of packs and offsets; `most`: bytes of one."""
+    def spans(
+        self, places: Iterable[Place], *, most: int = SPAN_BYTES, near: int = GAP_BYTES
+    ) -> Iterator[list[Place]]:
+        """Group places into ranges worth one request each, in the order of packs and offsets.
+
+        `most`: bytes of one; `near`: bytes between two chunks that are read along.
+        """
         group: list[Place] = []
         for place in sorted(places, key=lambda p: (p.pack, p.offset)):
             if group:
                 first, last = group[0], group[-1]
-                near = place.offset - (last.offset + last.length) <= GAP_BYTES
+                beside = place.offset - (last.offset + last.length) <= near
                 fits = place.offset + place.length - first.offset <= most
-                if place.pack != first.pack or not near or not fits:
+                if place.pack != first.pack or not beside or not fits:
                     yield group
                     group = []
             group.append(place)

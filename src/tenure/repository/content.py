@@ -14,7 +14,8 @@ from tenure.keys.base import Unwrapper, Wrapper
 from tenure.repository import names, voids
 from tenure.repository.chunkwriter import ChunkWriter
 from tenure.repository.entries import Merge, PageRef
-from tenure.repository.keystores import Deletion, KeyStores
+from tenure.repository.inflight import all_of
+from tenure.repository.keystores import Deletion, PageSource
 from tenure.repository.model import ChunkRef, Cohort
 from tenure.repository.page import (
     ENTRY,
@@ -49,7 +50,7 @@ class CohortContent:
 
     @classmethod
     def load(
-        cls, pages: Iterable[PageState], keys: SourceKeys, stores: KeyStores, unwrapper: Unwrapper
+        cls, pages: Iterable[PageState], keys: SourceKeys, stores: PageSource, unwrapper: Unwrapper
     ) -> "CohortContent":
         """Open pages of one cohort; an entry that two pages have is kept once.
 
@@ -125,9 +126,13 @@ class CohortContent:
 
     def add(self, chunks: ChunkWriter) -> None:
         """Take in what a chunk writer stored for this cohort, its packs put."""
-        for page in chunks.end():
+        self.add_pages(chunks.end())
+
+    def add_pages(self, pages: Iterable[PagePlain]) -> None:
+        """Take in those of a chunk writer's pages that are this cohort's, its packs put."""
+        for page in pages:
             if page.cohort != self.cohort:
-                raise RuntimeError("a cohort's replacement belongs to another cohort")
+                continue
             base = len(self.packs)
             self.packs += page.packs
             mine = page.entries.copy()
@@ -166,18 +171,12 @@ class Rewriter:
         Raises:
             StalePlanError: The pages were replaced meanwhile, or something else that `voids.merge` names.
         """
-        removed: list[PageRef] = []
-        added: list[PageRef] = []
+        every = list(contents)
+        removed = [ref for content in every for ref in content.refs]
         result = Deletion()
-        for content in contents:
-            everywhere = cause != "forget"
-            added += [
-                self._put(plain, content.keys, result, must_be_everywhere=everywhere)
-                for plain in content.pages()
-            ]
-            removed += content.refs
         if not removed:
             return result
+        added = self._put(every, result, must_be_everywhere=cause != "forget")
         merge = Merge(
             cause=cause,
             forget=forget,
@@ -188,8 +187,9 @@ class Rewriter:
             chunks=chunks,
         )
         self._switch(merge)
-        deletion = self.repository.place.key_stores.delete(
-            names.page(r.epoch, r.tag, r.page) for r in removed
+        place = self.repository.place
+        deletion = place.key_stores.delete(
+            (names.page(r.epoch, r.tag, r.page) for r in removed), place.readers
         )
         deletion.take(result)
         return deletion
@@ -205,9 +205,18 @@ class Rewriter:
             _refuse("it was too late")  # so the old pages are what is live, and stay
 
     def _put(
-        self, plain: PagePlain, keys: SourceKeys, result: Deletion, *, must_be_everywhere: bool
-    ) -> PageRef:
-        ref, raw = seal_page(
+        self, contents: Iterable[CohortContent], result: Deletion, *, must_be_everywhere: bool
+    ) -> list[PageRef]:
+        place = self.repository.place
+        sealed = [self._seal(plain, content.keys) for content in contents for plain in content.pages()]
+        if must_be_everywhere:
+            all_of(place.readers, lambda page: place.key_stores.put(*page), sealed)
+        else:
+            result.failed |= place.key_stores.put_where_possible(sealed, place.readers)
+        return [ref for ref, _ in sealed]
+
+    def _seal(self, plain: PagePlain, keys: SourceKeys) -> tuple[PageRef, bytes]:
+        return seal_page(
             plain,
             keys=keys,
             repository=self.repository.id,
@@ -215,12 +224,6 @@ class Rewriter:
             session=NO_SESSION,
             wrapper=self.wrapper,
         )
-        stores = self.repository.place.key_stores
-        if must_be_everywhere:
-            stores.put(ref, raw)
-        else:
-            result.failed |= stores.put_where_possible(ref, raw)
-        return ref
 
 
 def rewriter_of(repository: Repository) -> Rewriter:

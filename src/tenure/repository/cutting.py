@@ -1,44 +1,63 @@
-"""Cuts records out of one cohort's chunks: filters, unsealing, replacement chunks. Changes no page by itself."""
+"""Cuts records out of cohorts' chunks: filters, unsealing, replacement chunks. Changes no page by itself."""
 
+from collections.abc import Sequence
 from concurrent.futures import Executor
+from dataclasses import dataclass
 
 from tenure.domain.errors import IntegrityError
 from tenure.repository import companion, layouts, mediacompanion, rows, tablereader
-from tenure.repository.chunkwriter import NONE, ChunkWriter
+from tenure.repository.chunkreader import Place
+from tenure.repository.chunkwriter import ChunkWriter
 from tenure.repository.content import CohortContent
+from tenure.repository.keystores import PageSource
 from tenure.repository.model import ChunkKind, ChunkRef, Cohort, holds_recordings
 from tenure.repository.packs import Packer
+from tenure.repository.page import open_index
 from tenure.repository.recutting import recut_rows
 from tenure.repository.repository import Repository
 from tenure.repository.rows import Bytes
 from tenure.repository.scopes import Recut
+from tenure.repository.secrets import SourceKeys
 from tenure.repository.session import Uploads
+from tenure.repository.state import PageState
+from tenure.repository.suspects import Companions, Suspect, of_records
 from tenure.sources.rowtext import facts_from_rows
 
 REPLACEMENT_PACK = 4 * 1024 * 1024
 """Replacement packs are small: they hold what is left of a few chunks."""
 
 
+CUT_TOGETHER = 256 * 1024 * 1024
+"""Bytes of replacement chunks, before compression, that one `merge` names: what a death loses."""
+
+ENTRIES_TOGETHER = 100_000
+"""Entries of cohorts' pages that one `merge` replaces: their keys are in memory until then."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cut:
+    """What is cut from a cohort. `drop`: identities that go (uint8, n x 16, sorted); `recut`: see there."""
+
+    cohort: Cohort
+    drop: Bytes
+    recut: Recut | None = None
+
+
 class Cutter:
-    """Cuts records out of one cohort's chunks: of the pages in `content`, and of no later ones."""
+    """Cuts records out of cohorts of one writer, several together: what is left of their chunks shares packs."""
 
     def __init__(
-        self,
-        repository: Repository,
-        executor: Executor,
-        content: CohortContent,
-        drop: Bytes,
-        recut: Recut | None = None,
+        self, repository: Repository, executor: Executor, keys: SourceKeys, pages: PageSource
     ) -> None:
-        self._recut = recut
-        self._content = content
-        self._mine = content.refs_of_entries()
-        self._keys = content.keys
-        self._drop = drop
-        self._reader = repository.chunk_reader(content.keys)
+        """Begin with no cohort. `pages`: where key pages are read."""
+        self._repository = repository
+        self._keys = keys
+        self._pages = pages
+        self._reader = repository.chunk_reader(keys, pages=pages, kept=repository.kept)
+        self.companions = Companions(self._reader, repository.place.readers)
         self._uploads = Uploads()
         self._chunks = ChunkWriter(
-            keys=content.keys,
+            keys=keys,
             repository=repository.id,
             packer=Packer(
                 repository.place.objects,
@@ -50,63 +69,118 @@ class Cutter:
             executor=executor,
         )
         self._gone: dict[ChunkRef, tuple[ChunkRef | None, int]] = {}
-        self.replaced_bytes = 0
+        self._contents: dict[Cohort, CohortContent] = {}
+        self.chunks = 0
 
-    def cut(self, judged: int) -> int:
-        """Cut, and change the content; return how many chunks went, companions among them.
+    @property
+    def writer(self) -> bytes:
+        """Return whose cohorts these are."""
+        return self._keys.writer
+
+    @property
+    def replaced_bytes(self) -> int:
+        """Return how many bytes the replacement chunks have, before compression."""
+        return self._chunks.stored_plain
+
+    @property
+    def is_full(self) -> bool:
+        """Whether what was cut should be named before more is."""
+        entries = sum(len(content.entries) for content in self._contents.values())
+        return self.replaced_bytes >= CUT_TOGETHER or entries >= ENTRIES_TOGETHER
+
+    def has(self, cohort: Cohort) -> bool:
+        """Whether something was cut from a cohort already."""
+        return cohort in self._contents
+
+    def offer(self, cohort: Cohort) -> None:
+        """Say that a cohort is cut soon, so that its companions come with others'."""
+        self.companions.offer(self._reader.index(cohort).places.values())
+
+    def cut(self, cut: Cut, pages: Sequence[PageState], judged: int) -> None:
+        """Cut what these pages of a cohort hold; chunks of its other pages are left alone.
 
         Raises:
             IntegrityError: A chunk or companion cannot be read.
         """
+        self._gone = {}
+        mine = self._places(cut.cohort, pages)
+        if holds_recordings(place.kind for place in mine):
+            self._cut_recordings(cut, mine)
+        else:
+            self._cut_rows(cut, mine)
+        self._reader.drop(cut.cohort)
+        if self._gone:
+            content = CohortContent.load(pages, self._keys, self._pages, self._repository.unwrapper)
+            content.forget(self._gone, judged)
+            self._contents[cut.cohort] = content
+            self.chunks += len(self._gone)
+
+    def finish(self) -> list[CohortContent]:
+        """Put what is left and return the changed contents; nothing more can be cut then.
+
+        Raises:
+            ObjectStoreError: A pack could not be put.
+        """
         try:
-            if holds_recordings(self._content.entries["kind"].tolist()):
-                self._cut_recordings()
-            else:
-                self._cut_rows()
-            if self._gone:
-                self._content.forget(self._gone, judged)
-                self._content.add(self._chunks)
-                self.replaced_bytes = self._chunks.stored_plain
-            return len(self._gone)
+            pages = self._chunks.end() if self._contents else []
+            for content in self._contents.values():
+                content.add_pages(pages)
+            return list(self._contents.values())
         finally:
-            self._uploads.close()
+            self.close()
 
-    def _cut_rows(self) -> None:
-        cohort = self._content.cohort
-        places = self._reader.index(cohort).places
-        for ref in self._mine:
-            place = places[ref]
-            if place.kind not in {ChunkKind.ROWS, ChunkKind.DELETES}:
-                continue
-            raw = None if place.companion == NONE else self._reader.fetch(cohort, place.companion)
-            if raw is None:
-                raise IntegrityError(
-                    f"chunk {ref.id.hex()} has no companion; nothing says what records it holds"
-                )
-            about = companion.decode(raw)
-            wanted = self._drop[about.may_hold_keys(self._drop)]
-            if len(wanted) or (self._recut is not None and place.kind is ChunkKind.ROWS):
-                self._cut_chunk(cohort, ref, place.kind, about)
+    def close(self) -> None:
+        """End the threads that put packs; safe to call twice."""
+        self._uploads.close()
 
-    def _cut_chunk(self, cohort: Cohort, ref: ChunkRef, kind: ChunkKind, about: companion.Companion) -> None:
-        plain = self._reader.fetch(cohort, ref)
+    def _places(self, cohort: Cohort, pages: Sequence[PageState]) -> list[Place]:
+        """Return the chunks that these pages name."""
+        every = self._reader.index(cohort).places
+        live = self._repository.state.live_pages(frozenset({self._keys.writer}), pages[0].ref.tag)
+        if {p.ref.page for p in live} == {p.ref.page for p in pages}:
+            return list(every.values())
+        refs: dict[ChunkRef, None] = {}
+        for page in pages:
+            _, entries, _ = open_index(self._pages.get(page.ref), self._keys)
+            refs |= dict.fromkeys(map(ChunkRef, entries["id"].tolist(), entries["inc"].tolist()))
+        return [every[ref] for ref in refs]
+
+    def _cut_rows(self, cut: Cut, mine: Sequence[Place]) -> None:
+        looked = self.companions.look(
+            cut.cohort, mine, of_records(cut.drop), kinds=(ChunkKind.ROWS, ChunkKind.DELETES)
+        )
+        suspects = {s.place.ref: s for s in looked.suspects}
+        for place in looked.mute or ():
+            raise _undescribed(place)
+        for place in mine if cut.recut is not None else ():
+            if place.kind is ChunkKind.ROWS and place.ref not in suspects:
+                about = self.companions.of(cut.cohort, place)
+                if about is None:
+                    raise _undescribed(place)
+                suspects[place.ref] = Suspect(place=place, about=about)
+        for suspect in suspects.values():
+            self._cut_chunk(cut, suspect)
+
+    def _cut_chunk(self, cut: Cut, suspect: Suspect) -> None:
+        place, about, cohort = suspect.place, suspect.about, cut.cohort
+        plain = self._reader.fetch(cohort, place.ref)
         if plain is None:
             return
         expressions = layouts.decode(about.expressions)
-        if kind is ChunkKind.ROWS:
+        if place.kind is ChunkKind.ROWS:
             kept, lacks = tablereader.filter_rows(
-                plain, expressions.layout.key_cells, self._keys.identity, self._drop
+                plain, expressions.layout.key_cells, self._keys.identity, cut.drop
             )
-            if self._recut is not None:
+            if cut.recut is not None:
                 name, key = cohort.data_set, self._keys.finding
-                kept = recut_rows(kept, name, expressions.layout, key, self._recut)
+                kept = recut_rows(kept, name, expressions.layout, key, cut.recut)
         else:
-            kept, lacks = tablereader.filter_deletes(plain, self._drop)
+            kept, lacks = tablereader.filter_deletes(plain, cut.drop)
         if kept == plain:
             return
-        replacement = self._put(cohort, kind, kept, about, expressions) if kept else None
-        self._gone[ref] = (replacement, lacks)
-        self._gone[self._reader.index(cohort).places[ref].companion] = (None, 0)
+        replacement = self._put(cohort, place.kind, kept, about, expressions) if kept else None
+        self._gone[place.ref] = (replacement, lacks)
+        self._gone[place.companion] = (None, 0)
 
     def _put(
         self,
@@ -143,14 +217,11 @@ class Cutter:
             detector=about.detector,
         )
 
-    def _cut_recordings(self) -> None:
-        cohort = self._content.cohort
-        drop = {i.tobytes() for i in self._drop}
-        mine, places = frozenset(self._mine), self._reader.index(cohort).places
-        for ref in self._mine:
-            if places[ref].kind is not ChunkKind.COMPANION:
-                continue
-            raw = self._reader.fetch(cohort, ref)
+    def _cut_recordings(self, cut: Cut, mine: Sequence[Place]) -> None:
+        cohort, drop = cut.cohort, {i.tobytes() for i in cut.drop}
+        refs = {place.ref for place in mine}
+        for ref in [p.ref for p in mine if p.kind is ChunkKind.COMPANION]:
+            raw = self.companions.raw(cohort, ref)
             metas = mediacompanion.decode(raw) if raw is not None else ()
             falls = [
                 m is not None and rows.identity_of(m.recording.path, self._keys.identity) in drop
@@ -164,4 +235,8 @@ class Cutter:
             self._gone[ref] = (replacement, sum(falls))
             for fall, meta in zip(falls, metas, strict=True):
                 if fall and meta is not None:
-                    self._gone.update((c, (None, 0)) for c in meta.chunks if c in mine)
+                    self._gone.update((c, (None, 0)) for c in meta.chunks if c in refs)
+
+
+def _undescribed(place: Place) -> IntegrityError:
+    return IntegrityError(f"chunk {place.ref.id.hex()} has no companion; nothing says what records it holds")

@@ -7,10 +7,14 @@ hashing: Kirsch, Mitzenmacher, "Less Hashing, Same Performance", 2006). 12 bits 
 false hits.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
 PROBES = 5
+_FEW = 64  # hashes up to which numpy takes longer to begin than this takes to end
+_LOW = 0xFFFFFFFF
 _HALF = np.uint64(0xFFFFFFFF)
 _SHIFT = np.uint64(32)
 
@@ -45,6 +49,22 @@ def probe(packed: bytes, hashes: NDArray[np.uint64]) -> NDArray[np.bool_]:
             1
         ) == 1
     return found
+
+
+def may_hold(packed: bytes, hashes: Sequence[int]) -> bool:
+    """Whether any of these hashes may be in the filter; False means that none is."""
+    if len(hashes) > _FEW:
+        return bool(probe(packed, np.array(hashes, np.uint64)).any())
+    bits = len(packed) * 8
+    for known in hashes if packed else ():
+        low, high = known & _LOW, (known >> 32) | 1
+        for i in range(PROBES):
+            place = ((low + i * high & _LOW) * bits) >> 32
+            if not packed[place >> 3] >> (place & 7) & 1:
+                break
+        else:
+            return True
+    return False
 
 
 def _places(hashes: NDArray[np.uint64], bits: int) -> list[NDArray[np.uint64]]:

@@ -7,8 +7,7 @@ not walked twice, figures come from the ledger, and pages that a crash left behi
 
 from collections.abc import Iterable, Mapping
 from concurrent.futures import Executor
-from dataclasses import dataclass, field, replace
-from datetime import datetime
+from dataclasses import dataclass, replace
 
 from tenure.crypto.hashing import random_bytes
 from tenure.domain.errors import (
@@ -20,13 +19,10 @@ from tenure.domain.errors import (
 )
 from tenure.domain.progress import Progress
 from tenure.repository import names
-from tenure.repository.content import CohortContent, rewriter_of
-from tenure.repository.cutting import Cutter
+from tenure.repository.carrying import Carrying, Groups, Went
 from tenure.repository.entries import Amended, Done, Intent, Merge, PageRef
-from tenure.repository.keystores import Deletion, KeyStores
+from tenure.repository.keystores import Deletion
 from tenure.repository.leftovers import delete_unnamed, kept_from_forgetting, void_lapsed
-from tenure.repository.model import ChunkKind
-from tenure.repository.page import open_index
 from tenure.repository.repository import Repository
 from tenure.repository.scopes import (
     Scope,
@@ -37,7 +33,7 @@ from tenure.repository.scopes import (
     seal_fingerprints,
 )
 from tenure.repository.secrets import SourceKeys
-from tenure.repository.state import ForgetState, PageState, State
+from tenure.repository.state import ForgetState, State
 from tenure.repository.voids import MERGE_LEASE_S
 
 
@@ -49,33 +45,6 @@ class Order:
     plan: bytes
     rules: bytes
     approvals: tuple[str, ...]
-
-
-@dataclass(slots=True, kw_only=True)
-class Went:
-    """What a forgetting took from the repository. `pending`: key stores that did not confirm every deletion.
-
-    `locked`: those of them that a lock keeps from it, and when the last of these ends.
-    """
-
-    records: int = 0
-    chunks: int = 0
-    pages: int = 0
-    cohorts: int = 0
-    replaced_bytes: int = 0
-    pending: set[str] = field(default_factory=set)
-    locked: dict[str, datetime] = field(default_factory=dict)
-
-    def add(self, deletion: Deletion) -> None:
-        """Note the stores that did not confirm a deletion."""
-        self.pending |= deletion.failed
-        for name, until in deletion.locked.items():
-            self.locked[name] = max(until, self.locked.get(name, until))
-
-    def pending_in_words(self) -> list[str]:
-        """Return each store that did not confirm, with when its lock ends where one is in the way."""
-        ends = {name: f" (locked until {until:%Y-%m-%d %H:%M} UTC)" for name, until in self.locked.items()}
-        return [f"{name}{ends.get(name, '')}" for name in sorted(self.pending)]
 
 
 class Forgetting:
@@ -182,9 +151,7 @@ class Forgetting:
                 task = self._progress.begin(
                     f"Forgetting in snapshots of {source}", total=len(groups), unit="cohorts"
                 )
-                for (writer, _tag, _view), pages in groups.items():
-                    self._cohort(scope, self._repository.keys_of(writer), pages, forget, went)
-                    task.advance(1)
+                Carrying(self._repository, self._executor, forget, went).through(scope, groups, task)
                 task.end()
             went.add(self._delete_leftovers(forget))
         return self._figures(forget, went)
@@ -212,7 +179,9 @@ class Forgetting:
             )
             repository.ledger.append(entry, repository.purge_key)
         went.add(
-            repository.place.key_stores.delete(names.page(r.epoch, r.tag, r.page) for r in forget.scopes)
+            repository.place.key_stores.delete(
+                (names.page(r.epoch, r.tag, r.page) for r in forget.scopes), repository.place.readers
+            )
         )
         went.add(self._delete_leftovers(forget))
         self._figures(forget, went)
@@ -263,37 +232,14 @@ class Forgetting:
                 "pages that this forgetting takes are still there", hint="run `tenure purge` again"
             )
 
-    def _cohort(
-        self, scope: Scope, keys: SourceKeys, pages: list[PageState], forget: ForgetState, went: Went
-    ) -> None:
-        repository, forget_id = self._repository, forget.intent.forget
-        stores, tag = repository.place.key_stores, pages[0].ref.tag
-        rewriter = rewriter_of(repository)
-        if tag in {keys.tag(cohort) for cohort in scope.cohorts}:
-            content = CohortContent.nothing([p.ref for p in pages], keys)
-            chunks = sum(_chunks_in(p, stores, keys) for p in pages)
-            went.add(rewriter.replace([content], cause="forget", forget=forget_id, chunks=chunks))
-            return
-        cohort, _, _ = open_index(stores.get(pages[0].ref), keys)
-        drop = scope.seen_by(cohort.data_set, repository.state.view_since(pages[0], forget.number))
-        recut = scope.recut.get(cohort.data_set) if cohort.is_quarantine else None
-        if not len(drop) and recut is None:
-            return
-        content = CohortContent.load(pages, keys, stores, repository.unwrapper)
-        cutter = Cutter(repository, self._executor, content, drop, recut)
-        chunks = cutter.cut(forget.judged)
-        went.replaced_bytes += cutter.replaced_bytes
-        if chunks:
-            went.add(rewriter.replace([content], cause="forget", forget=forget_id, chunks=chunks))
-
-    def _groups(self, source: str, forget: ForgetState) -> dict[tuple[bytes, bytes, int], list[PageState]]:
+    def _groups(self, source: str, forget: ForgetState) -> Groups:
         """Return the live pages to walk, those named before the live deletion ended, by writer, cohort tag and view.
 
         The view is that of a snapshot begun since the intent, which builds on nothing, so what its pages hold is its
         own; 0 for all that is older.
         """
         state = self._repository.refresh()
-        groups: dict[tuple[bytes, bytes, int], list[PageState]] = {}
+        groups: Groups = {}
         for page in state.live_pages(state.writers_of(source)):
             if page.number < forget.judged:
                 key = (page.ref.writer, page.ref.tag, state.view_since(page, forget.number))
@@ -307,6 +253,7 @@ class Forgetting:
             epoch=repository.epoch().opened.epoch,
             wrapper=repository.wrapper(),
             forget=forget,
+            readers=repository.place.readers,
         )
         for source, scope in sorted(scopes.items()):
             yield put_scope(scope, self._keys_of_source(source), repository.place.key_stores, sealing)
@@ -333,12 +280,3 @@ def _refuse_second(state: State, scopes: Mapping[str, Scope]) -> None:
                 "another purge or erasure of this source is not finished",
                 hint="run `tenure purge` to finish it, then run this again",
             )
-
-
-def _chunks_in(page: PageState, stores: KeyStores, keys: SourceKeys) -> int:
-    """Return how many chunks a page holds, its companions not counted; 0 where it is damaged: it goes all the same."""
-    try:
-        _, entries, _ = open_index(stores.get(page.ref), keys)
-    except IntegrityError:
-        return 0
-    return int((entries["kind"] != ChunkKind.COMPANION).sum())

@@ -1,8 +1,10 @@
 """Every key store holds every key page. Write to all, read from any, delete from all."""
 
 from collections.abc import Iterable
+from concurrent.futures import Executor
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Protocol
 
 from tenure.crypto.hashing import content_hash
 from tenure.domain.errors import (
@@ -18,6 +20,7 @@ from tenure.domain.errors import (
 from tenure.objectstore.base import ObjectStore
 from tenure.repository import names
 from tenure.repository.entries import PageRef
+from tenure.repository.inflight import each
 from tenure.repository.page import PageBytes, parse_page
 
 _NOTHING = "probe/"
@@ -57,6 +60,18 @@ class Deletion:
             self.locked[name] = max(until, self.locked.get(name, until))
 
 
+class PageSource(Protocol):
+    """Where pages are read."""
+
+    def get(self, ref: PageRef) -> PageBytes:
+        """Return a page.
+
+        Raises:
+            IntegrityError: No store has it whole.
+        """
+        ...
+
+
 class KeyStores:
     """All key stores of a repository, as one."""
 
@@ -83,31 +98,38 @@ class KeyStores:
         """
         name = names.page(ref.epoch, ref.tag, ref.page)
         for named in self.stores:
-            try:
-                named.store.put(name, raw)
-            except PreconditionFailedError:
-                if named.store.get(name) != raw:
-                    raise
+            _put_into(named, name, raw)
 
-    def put_where_possible(self, ref: PageRef, raw: bytes) -> set[str]:
-        """Put a page into every store that takes it; return the names of those that did not.
+    def put_where_possible(
+        self, pages: Iterable[tuple[PageRef, bytes]], readers: Executor | None = None
+    ) -> set[str]:
+        """Put pages into every store that takes them; return the names of those that did not.
 
-        For forgetting, which must not wait for a store that is down; a sweep mends it later.
+        For forgetting, which must not wait for a store that is down; a sweep mends it later. `readers`: put many at
+        once; None: one after the other.
 
         Raises:
-            ObjectStoreError: Not one of them took it.
+            ObjectStoreError: Not one of them took a page.
         """
-        name, failed = names.page(ref.epoch, ref.tag, ref.page), set[str]()
-        for named in self.stores:
+        wanted = [(names.page(ref.epoch, ref.tag, ref.page), raw) for ref, raw in pages]
+
+        def one(put: tuple[NamedStore, str, bytes]) -> ObjectStoreError | None:
             try:
-                named.store.put(name, raw)
+                _put_into(*put)
             except PreconditionFailedError:
-                if named.store.get(name) != raw:
-                    raise
-            except ObjectStoreError:
-                failed.add(named.name)
-                if len(failed) == len(self.stores):
-                    raise
+                raise
+            except ObjectStoreError as e:
+                return e
+            return None
+
+        refused = each(readers, one, ((named, name, raw) for name, raw in wanted for named in self.stores))
+        failed = set[str]()
+        for _ in wanted:
+            errors = {named.name: e for named in self.stores if (e := next(refused)) is not None}
+            failed |= set(errors)
+            if len(errors) == len(self.stores):
+                refused.close()
+                raise next(iter(errors.values()))
         return failed
 
     def has_whole(self, ref: PageRef, named: NamedStore) -> bool:
@@ -175,26 +197,48 @@ class KeyStores:
                 bad.append(named.name)
         return bad
 
-    def delete(self, object_names: Iterable[str]) -> Deletion:
-        """Delete pages in every store, and read back that they are gone; a failing store does not stop the others."""
-        result, away = Deletion(), set[str]()
-        for name in object_names:
-            result.pages += 1
-            for named in self.stores:
-                if named.name in away:
-                    continue  # it answered nothing a moment ago; it stays failed, and a later run deletes there
-                try:
-                    named.store.delete(name)
-                    named.store.stat(name)
-                    result.failed.add(named.name)
-                except ObjectNotFoundError:
-                    continue
-                except StoreUnavailableError:
-                    away.add(named.name)
-                    result.failed.add(named.name)
-                except ObjectStoreError as e:
-                    result.refused(named.name, e)
+    def delete(self, object_names: Iterable[str], readers: Executor | None = None) -> Deletion:
+        """Delete pages in every store, and read back that they are gone; a failing store does not stop the others.
+
+        `readers`: delete many at once; None: one after the other.
+        """
+        result, away, wanted = Deletion(), set[str](), list(object_names)
+
+        def one(asked: tuple[NamedStore, str]) -> ObjectStoreError | None:
+            named, name = asked
+            if named.name in away:
+                return StoreUnavailableError("it answered nothing a moment ago")
+            error = _delete_in(named, name)
+            if isinstance(error, StoreUnavailableError):
+                away.add(named.name)  # it stays failed, and a later run deletes there
+            return error
+
+        asked = [(named, name) for name in wanted for named in self.stores]
+        for (named, _), error in zip(asked, each(readers, one, asked), strict=True):
+            if error is not None:
+                result.refused(named.name, error)
+        result.pages = len(wanted)
         return result
+
+
+def _put_into(named: NamedStore, name: str, raw: bytes) -> None:
+    try:
+        named.store.put(name, raw)
+    except PreconditionFailedError:
+        if named.store.get(name) != raw:
+            raise
+
+
+def _delete_in(named: NamedStore, name: str) -> ObjectStoreError | None:
+    """Delete a page in one store; return why it is there still, or None."""
+    try:
+        named.store.delete(name)
+        named.store.stat(name)
+    except ObjectNotFoundError:
+        return None
+    except ObjectStoreError as e:
+        return e
+    return ObjectStoreError(f"{name} is still there after it was deleted")
 
 
 def _what_is_wrong(raw: bytes, name: str) -> str:

@@ -6,6 +6,7 @@ needs no manifest.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 
 from tenure.domain.catalogue import DataSet, DataSetKind
 from tenure.domain.errors import TamperedError
@@ -49,6 +50,7 @@ def encode(expressions: Expressions) -> bytes:
     )
 
 
+@lru_cache(maxsize=64)  # all companions of a table say the same
 def decode(raw: bytes) -> Expressions:
     """Return what `encode` was given.
 

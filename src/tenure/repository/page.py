@@ -106,6 +106,11 @@ class PageBytes:
     gone: bytes
     hash: bytes
 
+    @property
+    def size(self) -> int:
+        """Return how many bytes that is, about."""
+        return len(self.header_bytes) + len(self.index) + len(self.keys) + len(self.gone)
+
 
 def seal_page(
     plain: PagePlain, *, keys: SourceKeys, repository: bytes, epoch: int, session: bytes, wrapper: Wrapper

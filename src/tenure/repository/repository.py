@@ -26,6 +26,8 @@ from tenure.repository.chunkreader import ChunkReader
 from tenure.repository.entries import Admit, Begin, Remove, Void
 from tenure.repository.entryobjects import EntryObjects
 from tenure.repository.founding import Founding, Pins, Place, Rights, Writer, create, wrapper_for
+from tenure.repository.kept import Kept
+from tenure.repository.keystores import PageSource
 from tenure.repository.ledger import Ledger, Trust
 from tenure.repository.manifest import Manifest, parse_manifest
 from tenure.repository.marker import Marker
@@ -70,6 +72,7 @@ class Repository:
         self._trust = trust
         self._secrets = secrets
         self._keys: dict[bytes, SourceKeys] = {}
+        self.kept = Kept()
         self.ledger = Ledger(place.objects, trust, place.memory, entries)
 
     @classmethod
@@ -251,17 +254,28 @@ class Repository:
             unwrapper=None,
         )
 
-    def chunk_reader(self, keys: SourceKeys, *, as_of: int = 0) -> ChunkReader:
-        """Return a reader of a source's chunks at the ledger's head; `as_of` as in `ChunkReader`."""
+    def chunk_reader(
+        self,
+        keys: SourceKeys,
+        *,
+        as_of: int = 0,
+        pages: PageSource | None = None,
+        kept: Kept | None = None,
+    ) -> ChunkReader:
+        """Return a reader of a source's chunks at the ledger's head; `as_of`, `kept` as in `ChunkReader`.
+
+        `pages`: where key pages are read; None: in the key stores.
+        """
         return ChunkReader(
             objects=self.place.objects,
-            key_stores=self.place.key_stores,
+            key_stores=pages or self.place.key_stores,
             keys=keys,
             repository=self.id,
             state=self.state,
             unwrapper=self.rights.unwrapper,
             as_of=as_of,
             refresh=self.refresh,
+            kept=kept,
         )
 
     def manifest(self, snapshot: SnapshotState) -> Manifest:

@@ -6,6 +6,7 @@ pages* in the key stores, sealed like key pages and gone with the forgetting.
 
 import struct
 from collections.abc import Callable, Mapping
+from concurrent.futures import Executor
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -101,12 +102,13 @@ class _FingerprintsWire(Wire, frozen=True, kw_only=True):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sealing:
-    """What scope pages are sealed with."""
+    """What scope pages are sealed with. `readers`: put into many stores at once."""
 
     repository: bytes
     epoch: int
     wrapper: Wrapper
     forget: bytes
+    readers: Executor | None = None
 
 
 def put_scope(scope: Scope, keys: SourceKeys, stores: KeyStores, sealing: Sealing) -> PageRef:
@@ -134,7 +136,7 @@ def put_scope(scope: Scope, keys: SourceKeys, stores: KeyStores, sealing: Sealin
         session=sealing.forget,
         wrapper=sealing.wrapper,
     )
-    stores.put_where_possible(ref, page)
+    stores.put_where_possible([(ref, page)], sealing.readers)
     return ref
 
 
