@@ -5,7 +5,7 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
-from benchmarks import forget, recordings, restic, restore, s3, sqlite, tenure
+from benchmarks import erase, forget, recordings, restic, restore, s3, sqlite, tenure
 from benchmarks.pairs import Bench
 
 BENCHMARKS: dict[str, Callable[[Bench], None]] = {
@@ -14,6 +14,7 @@ BENCHMARKS: dict[str, Callable[[Bench], None]] = {
     "sqlite": sqlite.measure,
     "s3": s3.measure,
     "forget": forget.measure,
+    "erase": erase.measure,
 }
 
 

@@ -69,11 +69,12 @@ def approve(
     body = planbody.decode(plan.body)
     at = installation.clock.now()
     _one_person(installation)
-    repository = installation.open_reading()
+    # An erasure puts no rules in force.
+    repository = installation.open_reading() if body.kind == PURGE else None
     approval = Approvals(installation.control).approve(
         plan.hash, by=installation.officer, at=at, reason=reason, kind=kind or _how_often(body.rules)
     )
-    new = _put_in_force(installation, repository, approval, body) if body.kind == PURGE else ""
+    new = _put_in_force(installation, repository, approval, body) if repository is not None else ""
     installation.evidence.log.append(
         "approval",
         who=installation.officer,

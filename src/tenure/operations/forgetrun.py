@@ -4,7 +4,7 @@ Every step reads from the ledger where the run before it stopped, so a rerun aft
 """
 
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -50,8 +50,12 @@ class Forgotten:
 class ForgetRun:
     """One forgetting on its way. `body` None: its plan is lost; what is live then stays."""
 
-    def __init__(self, world: World, forget: ForgetState) -> None:
+    def __init__(
+        self, world: World, forget: ForgetState, keys: Mapping[str, Sequence[bytes]] | None = None
+    ) -> None:
+        """Take it up. `keys`: what it takes, by data set, where that is known; a run after a death has identities only."""
         self._world = world
+        self._keys = keys
         self._forget = forget
         self._body = body_of(world, forget)
         self._work = Forgetting(world.repository, world.installation.executor, world.installation.progress)
@@ -80,7 +84,7 @@ class ForgetRun:
 
     def _judge(self, scopes: Mapping[str, Scope]) -> dict[str, Scope]:
         """Delete live records, and take out of the scopes what stays."""
-        deletion = LiveDeletion(self._world, self._judging, scopes)
+        deletion = LiveDeletion(self._world, self._judging, scopes, self._keys)
         self._live = deletion.run()
         scopes = deletion.gone_at.into(scopes)
         left: dict[str, dict[str, Bytes]] = {}
@@ -135,7 +139,7 @@ class ForgetRun:
                     f"card data that was to be cut is still in quarantine cohorts of source {source!r}",
                     hint="run `tenure purge` again; if it stays so, run `tenure verify`",
                 )
-        deletion = LiveDeletion(self._world, self._judging, scopes)
+        deletion = LiveDeletion(self._world, self._judging, scopes, self._keys)
         names = [d for scope in scopes.values() for d in scope.records]
         return sum(still_due(self._world, self._judging, deletion, name) for name in names)
 

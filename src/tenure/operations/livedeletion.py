@@ -43,8 +43,16 @@ class LiveResult:
 class LiveDeletion:
     """Deletes and edits what a forgetting's scopes name. Can be run again: what is gone is simply absent."""
 
-    def __init__(self, world: World, judging: Judging, scopes: Mapping[str, Scope]) -> None:
+    def __init__(
+        self,
+        world: World,
+        judging: Judging,
+        scopes: Mapping[str, Scope],
+        keys: Mapping[str, Sequence[bytes]] | None = None,
+    ) -> None:
+        """Get ready. `keys`: of all that the scopes name, by data set; None: live stores are looked through for it."""
         self._world = world
+        self._keys = keys
         self._judging = judging
         self._scopes = scopes
         self.gone_at = GoneAt(world)
@@ -81,7 +89,8 @@ class LiveDeletion:
         """Yield the keys of live records among these identities."""
         repository = self._world.repository
         writers = sorted(repository.state.writers_of(self._world.source_of(data_set).name))
-        for facts in self._world.store_of(data_set).facts(data_set):
+        keys = None if self._keys is None else list(self._keys.get(data_set, ()))
+        for facts in self._world.store_of(data_set).facts(data_set, keys) if keys is None or keys else ():
             there = np.zeros(len(facts), np.bool_)
             for writer in writers:
                 there |= rows.contains(ids, identities_under(facts.keys, repository.keys_of(writer).identity))

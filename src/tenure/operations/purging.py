@@ -4,6 +4,7 @@ A plan is taken once. What an earlier run left unfinished is finished first. The
 """
 
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from typing import TypeVar
@@ -239,13 +240,15 @@ def carry(
     likely: Sequence[Due] = (),
 ) -> Forgotten:
     """Order the forgetting of these records, and of likely card data in quarantine, and carry it out."""
-    installation = world.installation
+    installation, admitted = world.installation, False
     for name in keys:
         source = world.source_of(name).name
         if not world.repository.refresh().writers_of(source):
             # A source that never was snapshotted has no writer yet; with one, snapshots begun meanwhile are fenced.
             installation.admit(source)
-    with opened(installation) as fresh:
+            admitted = True
+    # Who was admitted has keys that only a repository opened since knows.
+    with opened(installation) if admitted else nullcontext(world) as fresh:
         order = Order(
             kind=PURGE if body.kind == PURGE else "erase",
             plan=bytes.fromhex(plan),
@@ -255,7 +258,7 @@ def carry(
         work = Forgetting(fresh.repository, installation.executor, installation.progress)
         rules = in_force(fresh.repository).rules
         forget = work.order(with_recut(scopes_of(fresh, keys), likely, rules), order)
-        return ForgetRun(fresh, forget).run(resumed=False)
+        return ForgetRun(fresh, forget, keys).run(resumed=False)
 
 
 def _among(keys: list[bytes], wanted: list[bytes]) -> list[bytes]:
