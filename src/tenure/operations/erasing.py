@@ -76,7 +76,7 @@ def erase_plan(
     asked = _asked(installation, subject, request, received)
     with opened(installation) as world:
         _open_request(world, asked)
-        return keep(installation, _plan(world, asked))
+        return keep(installation, _plan(world, asked).body)
 
 
 def erase(
@@ -138,14 +138,19 @@ def _carry_out(
     request: Request,
     finished: tuple[Forgotten, ...],
 ) -> Erased:
-    taken, approval = take_plan(world, _stored(world, asked, plan))
+    stored, made = _stored(world, asked, plan)
+    taken, approval = take_plan(world, stored)
     body = planbody.decode(taken.body)
     mine = subject_print(world.repository.secrets.fingerprint, asked.subject.kind, asked.subject.value)
     if (body.request, body.subject_print) != (asked.request, mine):
         raise StalePlanError("this plan is of another request")
     if body.refusals:
         raise RetentionError("this erasure cannot be executed: " + "; ".join(body.refusals))
-    choice, _ = _choice(world, in_force(world.repository), asked)
+    if made is not None and made.head == world.repository.refresh().number:
+        # Made a moment ago: rules, holds and snapshots are the same, and live records are judged as they go.
+        choice = made.choice
+    else:
+        choice, _ = _choice(world, in_force(world.repository), asked)
     keys = still_planned(world, choice, body)
     shown, done = PurgePlan(hash=taken.hash, body=body), None
     if any(keys.values()):
@@ -157,10 +162,10 @@ def _carry_out(
     return Erased(plan=shown, request=request, done=done, certificate=certificate, finished=finished)
 
 
-def _stored(world: World, asked: Asked, plan: PurgePlan | None) -> Plan:
-    """Return the plan to take: the one shown, or an approved one of this request, or a new one."""
+def _stored(world: World, asked: Asked, plan: PurgePlan | None) -> "tuple[Plan, _Made | None]":
+    """Return the plan to take: the one shown, or an approved one of this request, or one that is made now."""
     installation = world.installation
-    plans = Plans(installation.control)
+    plans, made = Plans(installation.control), None
     if plan is None:
         mine = subject_print(world.repository.secrets.fingerprint, asked.subject.kind, asked.subject.value)
         for known in plans.recent(50):
@@ -170,8 +175,9 @@ def _stored(world: World, asked: Asked, plan: PurgePlan | None) -> Plan:
                     f.intent.plan.hex() == known.hash for f in world.repository.state.forgets.values()
                 )
                 if body.request == asked.request and body.subject_print == mine and not ordered:
-                    return known
-        plan = keep(installation, _plan(world, asked))
+                    return known, None
+        made = _plan(world, asked)
+        plan = keep(installation, made.body)
     found = plans.get(plan.hash)
     if found.state is PlanState.PROPOSED:
         if not installation.one_person:
@@ -180,7 +186,7 @@ def _stored(world: World, asked: Asked, plan: PurgePlan | None) -> Plan:
                 hint=f"let somebody else run `tenure rules approve {plan.hash[:12]}`, then run this again",
             )
         _approve(installation, plan.hash, asked)
-    return plans.get(plan.hash)
+    return plans.get(plan.hash), made
 
 
 def _approve(installation: Installation, plan: str, asked: Asked) -> Approval:
@@ -202,9 +208,24 @@ def _open_request(world: World, asked: Asked) -> Request:
         raise ConfigError(str(e), hint="give every request its own reference") from None
 
 
-def _plan(world: World, asked: Asked) -> PlanBody:
-    known = in_force(world.repository)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Made:
+    """A plan with what was looked at for it. `head`: the ledger's number then."""
+
+    body: PlanBody
+    choice: Choice
+    head: int
+
+
+def _plan(world: World, asked: Asked) -> _Made:
+    head, known = world.repository.refresh().number, in_force(world.repository)
     choice, kept = _choice(world, known, asked)
+    return _Made(body=_body(world, asked, known, choice, kept), choice=choice, head=head)
+
+
+def _body(
+    world: World, asked: Asked, known: InForce, choice: Choice, kept: tuple[KeptCount, ...]
+) -> PlanBody:
     question = Question(rules=known.rules, holds=known.holds, at=world.installation.clock.now())
     cohorts, chunks = cohorts_of_choice(world, choice, question)
     touched = {world.source_of(d).name for d in choice.data_sets()}

@@ -1,8 +1,8 @@
-"""What one operation has read and will ask for again: sealed bytes, and which chunks deny what it looks for.
+"""What one operation has read and will ask for again: sealed bytes, companions, and which chunks deny what it looks for.
 
 An erasure goes through the same pages five times: to plan, to prove, to cut, to look again. Pages and packs are
-written once under names of their own, so what was read stays true; what is live, only the ledger says. All of it
-is sealed as it was stored, within bounds, and gone with the operation.
+written once under names of their own, so what was read stays true; what is live, only the ledger says. Pages and
+chunks are sealed as they were stored; all of it is within bounds, in memory alone, and gone with the operation.
 """
 
 import threading
@@ -87,6 +87,7 @@ class Kept:
         self._pages: _Newest[bytes, PageBytes] = _Newest(pages)
         self._companions: _Newest[tuple[bytes, int], bytes] = _Newest(companions)
         self._chunks: _Newest[tuple[bytes, int], bytes] = _Newest(chunks)
+        self._opened: _Newest[ChunkRef, bytes] = _Newest(companions)
         self._denials: dict[bytes, set[bytes]] = {}
 
     def page(self, page: bytes) -> PageBytes | None:
@@ -108,6 +109,15 @@ class Kept:
     def drop(self, place: Placed) -> None:
         """Forget what was read there: it does not open."""
         self._of(place).drop((place.pack, place.offset))
+
+    def opened(self, ref: ChunkRef) -> bytes | None:
+        """Return what stands in a companion."""
+        return self._opened.get(ref)
+
+    def keep_opened(self, place: Placed, ref: ChunkRef, plain: bytes) -> None:
+        """Keep what stands in a companion, in place of its sealed bytes."""
+        self.drop(place)
+        self._opened.put(ref, plain, len(plain))
 
     def denies(self, question: bytes, ref: ChunkRef) -> bool:
         """Whether a chunk was asked this before and denied it."""

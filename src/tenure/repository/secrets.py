@@ -53,6 +53,7 @@ class SourceKeys:
 
     __slots__ = (
         "_tag_key",
+        "_tags",
         "chunk_id",
         "cut",
         "finding",
@@ -76,13 +77,18 @@ class SourceKeys:
         self.path = derive(secrets.secret, "tenure path")
         numbers = derive(secrets.secret, "tenure 64-bit seeds", length=24)
         self.mix, self.row_seed, self.cut = (int.from_bytes(numbers[i : i + 8], "little") for i in (0, 8, 16))
+        self._tags: dict[Cohort, bytes] = {}
         self._tag_key = derive(secrets.tags, "tenure cohort tag")
         self.finding = derive(secrets.tags, "tenure card finding")
 
     def tag(self, cohort: Cohort) -> bytes:
         """Return the 16 bytes that stand for a cohort in object names."""
+        found = self._tags.get(cohort)
+        if found is not None:
+            return found
         parts = (cohort.data_set, cohort.rule_class, cohort.span)
-        return keyed_hash(self._tag_key, *(p.encode() for p in parts), b"", length=16)
+        self._tags[cohort] = keyed_hash(self._tag_key, *(p.encode() for p in parts), b"", length=16)
+        return self._tags[cohort]
 
     def media_id(
         self, tag: bytes, record: bytes, position: int, plain: bytes | bytearray | memoryview

@@ -126,11 +126,20 @@ class Companions:
         Raises:
             IntegrityError: It cannot be read.
         """
+        kept = self._reader.kept
         place = self._reader.index(cohort).places.get(ref)
-        if place is not None and self._offered and self._reader.kept_of(place) is None:
-            offered, self._offered = self._offered, []
-            bring(self._reader, offered, self._readers)
-        return self._reader.fetch(cohort, ref)
+        if kept is None or place is None:
+            return self._reader.fetch(cohort, ref)
+        plain = kept.opened(ref)
+        if plain is None:
+            if self._offered and kept.sealed(place) is None:
+                offered = [p for p in self._offered if kept.opened(p.ref) is None]
+                self._offered = []
+                bring(self._reader, offered, self._readers)
+            plain = self._reader.fetch(cohort, ref)
+            if plain is not None:
+                kept.keep_opened(place, ref, plain)
+        return plain
 
     def look(
         self,
