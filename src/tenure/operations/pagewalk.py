@@ -131,7 +131,7 @@ class _Desk:
         if data_sets is not None and cohort.data_set not in data_sets:
             return None
         reader, companions = self._of(writer, keys)
-        companions.offer(reader.index(cohort).places.values())
+        companions.offer(cohort, reader.index(cohort).places.values())
         return Pages(cohort=cohort, keys=keys, reader=reader, companions=companions, states=tuple(states))
 
     def clear(self) -> None:

@@ -94,7 +94,7 @@ class Cutter:
 
     def offer(self, cohort: Cohort) -> None:
         """Say that a cohort is cut soon, so that its companions come with others'."""
-        self.companions.offer(self._reader.index(cohort).places.values())
+        self.companions.offer(cohort, self._reader.index(cohort).places.values())
 
     def cut(self, cut: Cut, pages: Sequence[PageState], judged: int) -> None:
         """Cut what these pages of a cohort hold; chunks of its other pages are left alone.

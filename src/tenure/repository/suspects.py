@@ -9,6 +9,7 @@ import re
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Collection, Iterable, Sequence
 from concurrent.futures import Executor
+from contextlib import suppress
 from dataclasses import dataclass
 
 from tenure.crypto.hashing import content_hash
@@ -21,6 +22,9 @@ from tenure.repository.inflight import each
 from tenure.repository.model import ChunkKind, ChunkRef, Cohort
 from tenure.repository.readahead import NETWORK_SPAN_BYTES, REQUESTS
 from tenure.repository.rows import Bytes
+
+FORESEEN_BYTES = 32 * 1024 * 1024
+"""Chunks that are brought before their cohorts' turn: half of what `Kept` has room for."""
 
 _WHOLE_NUMBER = re.compile(rb"i(-?[0-9]{1,13})")
 """A key of one cell that holds a whole number (docs/format.md, "Row text"), short enough to be its own identity."""
@@ -101,15 +105,18 @@ class Companions:
         """Begin with no cohort. `readers`: read many ranges at once; None: one after the other."""
         self._reader = reader
         self._readers = readers
-        self._offered: list[Place] = []
+        self._offered: dict[Cohort, list[Place]] = {}
+        self._brought = False
+        self._foreseen: set[tuple[bytes, str]] = set()
 
-    def offer(self, places: Iterable[Place]) -> None:
-        """Name what may be asked for soon: chunks of all kinds, of which the companions count."""
-        self._offered += [p for p in places if p.kind is ChunkKind.COMPANION]
+    def offer(self, cohort: Cohort, places: Iterable[Place]) -> None:
+        """Name a cohort that will be asked about before `clear`, and all its chunks."""
+        self._offered[cohort] = list(places)
+        self._brought = False
 
     def clear(self) -> None:
         """Let go of what was offered."""
-        self._offered = []
+        self._offered, self._foreseen = {}, set()
 
     def of(self, cohort: Cohort, place: Place) -> Companion | None:
         """Return what is beside a chunk of rows or deletes; None where it has none, or it was forgotten.
@@ -132,10 +139,10 @@ class Companions:
             return self._reader.fetch(cohort, ref)
         plain = kept.opened(ref)
         if plain is None:
-            if self._offered and kept.sealed(place) is None:
-                offered = [p for p in self._offered if kept.opened(p.ref) is None]
-                self._offered = []
-                bring(self._reader, offered, self._readers)
+            if not self._brought and kept.sealed(place) is None:
+                self._brought = True
+                every = (p for some in self._offered.values() for p in some if p.kind is ChunkKind.COMPANION)
+                bring(self._reader, [p for p in every if kept.opened(p.ref) is None], self._readers)
             plain = self._reader.fetch(cohort, ref)
             if plain is not None:
                 kept.keep_opened(place, ref, plain)
@@ -154,6 +161,25 @@ class Companions:
         Raises:
             IntegrityError: A companion cannot be read.
         """
+        if cohort in self._offered and (question.name, cohort.data_set) not in self._foreseen:
+            self._foreseen.add((question.name, cohort.data_set))
+            self._foresee(cohort.data_set, question, kinds)
+        found = self._ask(cohort, places, question, kinds)
+        bring(self._reader, [s.place for s in found.suspects], self._readers, near=0)
+        return found
+
+    def _foresee(self, data_set: str, question: Question, kinds: Collection[ChunkKind]) -> None:
+        """Bring the chunks of all offered cohorts together: the same will be asked about each."""
+        places: list[Place] = []
+        for cohort, some in self._offered.items():
+            if cohort.data_set == data_set and sum(p.length for p in places) < FORESEEN_BYTES:
+                with suppress(IntegrityError):  # whoever comes to that cohort is told
+                    places += [s.place for s in self._ask(cohort, some, question, kinds).suspects]
+        bring(self._reader, places, self._readers, near=0)
+
+    def _ask(
+        self, cohort: Cohort, places: Iterable[Place], question: Question, kinds: Collection[ChunkKind]
+    ) -> Looked:
         found, mute = Looked(suspects=[]), list[Place]()
         for place in places:
             if place.kind not in kinds:
@@ -171,7 +197,6 @@ class Companions:
             else:
                 found.suspects.append(Suspect(place=place, about=about))
         found.mute = mute
-        bring(self._reader, [s.place for s in found.suspects], self._readers, near=0)
         return found
 
 
