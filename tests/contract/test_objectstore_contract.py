@@ -20,6 +20,7 @@ from tenure.objectstore.base import ObjectInfo, ObjectStore
 from tenure.objectstore.file import FileStore
 from tenure.objectstore.locked import LockedStore
 from tenure.objectstore.memory import MemoryStore
+from tenure.objectstore.metered import Meter, MeteredStore
 from tenure.objectstore.s3 import S3Store
 from tenure.objectstore.split import SplitStore
 
@@ -58,6 +59,10 @@ def _locked(folder: Path, clock: FixedClock) -> ObjectStore:
     return LockedStore(MemoryStore(clock), period=timedelta(days=9), prefixes=("nothing of this suite",))
 
 
+def _metered(folder: Path, clock: FixedClock) -> ObjectStore:
+    return MeteredStore(MemoryStore(clock), Meter())
+
+
 Make = Callable[[Path, FixedClock], ObjectStore]
 S3 = ["s3", "s3 with versions"]
 
@@ -67,7 +72,7 @@ def clock() -> FixedClock:
     return FixedClock()
 
 
-@pytest.fixture(params=[_memory, _file, _file_with_temporary_names, _wrapped, _split, _locked, *S3])
+@pytest.fixture(params=[_memory, _file, _file_with_temporary_names, _wrapped, _split, _locked, _metered, *S3])
 def store(request: pytest.FixtureRequest, tmp_path: Path, clock: FixedClock) -> ObjectStore:
     if request.param in S3:
         return _bucket(request, versioned=request.param == S3[1])

@@ -56,6 +56,7 @@ class House:
     parameters: Parameters = field(
         default_factory=lambda: Parameters(pack=64 * 1024, media_chunk=4096, row_chunk=4096)
     )
+    requests: Executor | None = None
     id: bytes = b""
 
     def __post_init__(self) -> None:
@@ -65,7 +66,12 @@ class House:
     def place(self) -> repository.Place:
         assert self.objects is not None
         stores = [NamedStore(name=f"keys-{i}", store=s) for i, s in enumerate(self.key_stores)]
-        return repository.Place(objects=self.objects, key_stores=KeyStores(stores), memory=self.memory)
+        return repository.Place(
+            objects=self.objects,
+            key_stores=KeyStores(stores),
+            memory=self.memory,
+            readers=self.requests,
+        )
 
     def recipients(self) -> tuple[Recipient, ...]:
         publics = [("reader", self.readers[-1].public()), ("recovery", self.recovery.public())]

@@ -1,7 +1,8 @@
 """Carries a judged forgetting through the key pages of a source: several cohorts are cut, and then named, together."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Executor
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import groupby
@@ -67,12 +68,13 @@ class Carrying:
         self._cutter: Cutter | None = None
         self._whole: list[CohortContent] = []
         self._whole_chunks = 0
+        self._damage: IntegrityError | None = None
 
     def through(self, scope: Scope, groups: Groups, task: ProgressTask) -> None:
         """Take what the scope names out of all these pages, and delete them.
 
         Raises:
-            IntegrityError: A page or chunk cannot be read; what came before it is gone all the same.
+            IntegrityError: A page or chunk cannot be read; what the other cohorts hold is gone all the same.
             StalePlanError: Somebody else rewrote the same pages meanwhile.
         """
         # By writer: what one cutter cuts is named together.
@@ -81,12 +83,11 @@ class Carrying:
             for batch in self._pages.batches(wanted):
                 self._batch(scope, batch, task)
             self._switch()
-        except IntegrityError:
-            self._switch()
-            raise
         finally:
             if self._cutter is not None:
                 self._cutter.close()
+        if self._damage is not None:
+            raise self._damage
 
     def _batch(
         self,
@@ -95,11 +96,9 @@ class Carrying:
         task: ProgressTask,
     ) -> None:
         for _, some in groupby(batch, key=lambda group: group[0][0]):
-            cuts = [(states, self._cut_of(scope, key, states)) for key, states in some]
-            for states, cut in cuts:
-                if cut is not None:
-                    self._cutter_of(states).offer(cut.cohort)
-            for states, cut in cuts:
+            group = list(some)
+            cuts = [self._cut_of(scope, key, states) for key, states in group]
+            for (_, states), cut in zip(group, cuts, strict=True):
                 if cut is not None:
                     self._cut(cut, states)
                 task.advance(1)
@@ -116,17 +115,30 @@ class Carrying:
             if len(self._whole) >= WHOLE_TOGETHER:
                 self._switch()
             return None
-        cohort, _, _ = open_index(self._pages.get(states[0].ref), keys)
-        drop = scope.seen_by(cohort.data_set, key[2])
-        recut = scope.recut.get(cohort.data_set) if cohort.is_quarantine else None
-        return Cut(cohort=cohort, drop=drop, recut=recut) if len(drop) or recut is not None else None
+        with self._noting_damage():
+            cohort, _, _ = open_index(self._pages.get(states[0].ref), keys)
+            drop = scope.seen_by(cohort.data_set, key[2])
+            recut = scope.recut.get(cohort.data_set) if cohort.is_quarantine else None
+            if len(drop) or recut is not None:
+                self._cutter_of(states).offer(cohort)
+                return Cut(cohort=cohort, drop=drop, recut=recut)
+        return None
 
     def _cut(self, cut: Cut, states: list[PageState]) -> None:
         cutter = self._cutter_of(states)
         if cutter.has(cut.cohort) or cutter.is_full:
             self._switch()
             cutter = self._cutter_of(states)
-        cutter.cut(cut, states, self._forget.judged)
+        with self._noting_damage():
+            cutter.cut(cut, states, self._forget.judged)
+
+    @contextmanager
+    def _noting_damage(self) -> Iterator[None]:
+        """Go on after damage in one cohort: the others lose what they have to. The first is raised in the end."""
+        try:
+            yield
+        except IntegrityError as e:
+            self._damage = self._damage or e
 
     def _begin(self) -> None:
         """Note when what is named next was read: a merge counts only for so long."""
