@@ -8,6 +8,8 @@ found out beforehand by other means: each chunk of the repository is opened, and
 in its text.
 """
 
+import os
+import shutil
 import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
@@ -120,29 +122,40 @@ def _line(name: str, ours: float, least: float, unit: str = "") -> str:
 
 def measure(bench: Bench) -> None:
     """Erase one customer after another; the last of each run is told in full."""
-    history = prepare(bench)
+    kept, numbers = prepare(bench), iter(range(CUSTOMERS))
     spent: list[Spent] = []
     for _ in range(bench.pairs):
-        number = _next(history)
+        number = next(numbers)
+        history = copied(kept)
         installation = opened(history.side.scratch)
         places = holding(installation, number)
         installation.close()
         spent.append(erased(history, number, DELAY_S))
         _tell(spent[-1], places)
     middle = sorted(s.seconds for s in spent)[len(spent) // 2]
+    shutil.rmtree(history.side.scratch.parent)
     print(_line("erase", middle, MOST_S, "s"))
     spread = f"{min(s.seconds for s in spent):.2f}-{max(s.seconds for s in spent):.2f} s"
     print(f"  {spread} in {len(spent)} runs, {DELAY_S * 1000:.0f} ms added to every request")
 
 
-def _next(history: History) -> int:
-    """Return the next customer that no run erased yet, and note that this one does."""
-    used = history.side.scratch.parent / "erased"
-    number = int(used.read_text()) if used.exists() else 0
-    if number >= CUSTOMERS:
-        raise SystemExit(f"every customer was erased; remove {used.parent}")
-    used.write_text(str(number + 1))
-    return number
+def copied(kept: History) -> History:
+    """Return a history for one run: objects, which are written once, by links to them; all else by copies."""
+    whole = kept.side.scratch.parent
+    folder = whole.with_name(f"{whole.name}-run")
+    shutil.rmtree(folder, ignore_errors=True)
+    objects = {kept.side.scratch / name for name in ("repository", "key-store-1", "key-store-2")}
+    for path in sorted(whole.rglob("*")):
+        to = folder / path.relative_to(whole)
+        if path.is_dir():
+            to.mkdir(parents=True, mode=0o700)
+        elif objects & set(path.parents):
+            os.link(path, to)
+        else:
+            shutil.copy2(path, to)
+    side = replace(kept.side, scratch=folder / "ours", source=folder / "live" / "crm.sqlite")
+    side.name_source()
+    return replace(kept, side=side, database=side.source)
 
 
 def _tell(spent: Spent, places: list[Place]) -> None:

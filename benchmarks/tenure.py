@@ -37,6 +37,10 @@ class Tenure:
         """Make an empty repository and its keys, and name the source; not timed."""
         shutil.rmtree(self.scratch, ignore_errors=True)
         run([str(COMMAND), "init", str(self.scratch), "--quiet", *self.stores], env=self.env)
+        self.name_source()
+
+    def name_source(self) -> None:
+        """Write the source into the configuration."""
         config = yaml.safe_load(self._config.read_text(encoding="utf-8"))
         config["sources"] = {SOURCE: {**self.declaration, "path": str(self.source)}}
         self._config.write_text(yaml.safe_dump(config, sort_keys=False), encoding="utf-8")

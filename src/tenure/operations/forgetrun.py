@@ -21,7 +21,7 @@ from tenure.operations.lapsing import left_over
 from tenure.operations.livedeletion import LiveDeletion, LiveResult, still_due
 from tenure.operations.pagewalk import count_of, walk
 from tenure.operations.planbody import PlanBody
-from tenure.operations.planning import holds_now
+from tenure.operations.planning import PURGE, holds_now
 from tenure.operations.proving import identities_of_source, prove
 from tenure.operations.world import World
 from tenure.repository.carrying import Went
@@ -108,8 +108,9 @@ class ForgetRun:
         """Record the judging. Cohorts go whole only while no snapshot of their source can commit."""
         installation, repository = self._world.installation, self._world.repository
         left = self._live.count_left()
-        if self._body is not None and not any(line.whole for line in self._body.cohorts):
-            # None went whole in the plan: to prove it anew would only tell which way they go, and costs a look at all.
+        body = self._body
+        if body is not None and body.kind != PURGE and not any(line.whole for line in body.cohorts):
+            # One person's records seldom are all of a cohort, and the plan looked: they go one by one, as surely.
             return self._work.amend(self._forget, scopes, left=left)
         with ExitStack() as locks:
             try:
