@@ -142,7 +142,7 @@ class _Desk:
     def _of(self, writer: bytes, keys: SourceKeys) -> tuple[ChunkReader, Companions]:
         if writer not in self._opened:
             repository = self._repository
-            reader = repository.chunk_reader(keys, pages=self._ahead, kept=repository.kept)
+            reader = repository.chunk_reader(keys, pages=self._ahead, keeps=True)
             self._opened[writer] = (reader, Companions(reader, repository.place.readers))
         return self._opened[writer]
 

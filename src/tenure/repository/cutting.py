@@ -53,7 +53,7 @@ class Cutter:
         self._repository = repository
         self._keys = keys
         self._pages = pages
-        self._reader = repository.chunk_reader(keys, pages=pages, kept=repository.kept)
+        self._reader = repository.chunk_reader(keys, pages=pages, keeps=True)
         self.companions = Companions(self._reader, repository.place.readers)
         self._uploads = Uploads()
         self._chunks = ChunkWriter(

@@ -255,16 +255,11 @@ class Repository:
         )
 
     def chunk_reader(
-        self,
-        keys: SourceKeys,
-        *,
-        as_of: int = 0,
-        pages: PageSource | None = None,
-        kept: Kept | None = None,
+        self, keys: SourceKeys, *, as_of: int = 0, pages: PageSource | None = None, keeps: bool = False
     ) -> ChunkReader:
-        """Return a reader of a source's chunks at the ledger's head; `as_of`, `kept` as in `ChunkReader`.
+        """Return a reader of a source's chunks at the ledger's head; `as_of` as in `ChunkReader`.
 
-        `pages`: where key pages are read; None: in the key stores.
+        `pages`: where key pages are read, None: in the key stores; `keeps`: what is read is kept for the next reader.
         """
         return ChunkReader(
             objects=self.place.objects,
@@ -275,7 +270,7 @@ class Repository:
             unwrapper=self.rights.unwrapper,
             as_of=as_of,
             refresh=self.refresh,
-            kept=kept,
+            kept=self.kept if keeps else None,
         )
 
     def manifest(self, snapshot: SnapshotState) -> Manifest:
