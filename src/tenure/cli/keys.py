@@ -10,6 +10,7 @@ from tenure.cli.keyphrase import new_passphrase, passphrase
 from tenure.cli.keyrecovery import check_recovery
 from tenure.cli.keyshares import shares
 from tenure.operations import keystatus, rotating
+from tenure.operations.keystorestatus import KeyStoreStatus
 from tenure.operations.retiring import Ended
 from tenure.operations.rotating import Rotated, Secrecy
 
@@ -27,7 +28,10 @@ def keys() -> None:
 @keys.command("status")
 @common
 def keys_status(frame: Frame) -> int:
-    """Show epochs, their recipients, writers, and which key files are here."""
+    """Show epochs, their recipients, writers, key stores, and which key files are here.
+
+    Exit code 3: a key store is away, or lacks pages.
+    """
     with frame.installation() as installation:
         found = keystatus.keys_status(
             installation, Secrecy(ask=frame.passphrase, reader=installation.key_passphrase)
@@ -49,9 +53,29 @@ def keys_status(frame: Frame) -> int:
         [w.source, w.writer.hex(), "removed" if w.removed else "may add snapshots"] for w in found.writers
     ]
     frame.table("", ["writer of", "id", ""], writers)
+    frame.table(
+        "",
+        ["key store", "pages", "missing", "not in the ledger", "state"],
+        [_store_row(s) for s in found.stores],
+        numbers=(1, 2, 3),
+    )
+    for s in found.stores:
+        if s.to_do:
+            frame.say(f"[bold]{_plain(s.name)}:[/] {s.to_do}")
     frame.say(f"Key pages: {number(found.pages)} in the open epoch, {number(found.old_pages)} in older ones.")
     frame.document(_document(found))
-    return 0
+    return 0 if all(s.whole for s in found.stores) else INCOMPLETE
+
+
+def _store_row(s: KeyStoreStatus) -> list[str]:
+    state = "[green]whole[/]" if s.whole else f"[bold red]{_plain(s.problem or 'pages are missing')}[/]"
+    if s.problem:
+        return [_plain(s.name), "", "", "", state]
+    return [_plain(s.name), number(s.pages), number(s.lacking), number(s.left), state]
+
+
+def _plain(text: str) -> str:
+    return text.replace("[", r"\[")
 
 
 def _document(found: keystatus.KeysStatus) -> dict[str, Any]:
@@ -70,6 +94,17 @@ def _document(found: keystatus.KeysStatus) -> dict[str, Any]:
         ],
         "writers": [
             {"source": w.source, "writer": w.writer.hex(), "removed": w.removed} for w in found.writers
+        ],
+        "key_stores": [
+            {
+                "name": s.name,
+                "pages": s.pages,
+                "lacking": s.lacking,
+                "not_in_ledger": s.left,
+                "problem": s.problem,
+                "to_do": s.to_do,
+            }
+            for s in found.stores
         ],
         "pages": found.pages,
         "old_pages": found.old_pages,

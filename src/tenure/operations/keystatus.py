@@ -6,6 +6,7 @@ from pathlib import Path
 
 from tenure.keys.local import PROVIDER
 from tenure.operations.installation import Installation
+from tenure.operations.keystorestatus import KeyStoreStatus, key_stores
 from tenure.operations.newkeys import Secrecy, key_files, read
 from tenure.repository.founding import service_key
 
@@ -39,10 +40,14 @@ class WriterStatus:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KeysStatus:
-    """Every key the ledger knows; `pages`, `old_pages`: key pages in the open epoch and in older ones."""
+    """Every key the ledger knows, and how each key store stands.
+
+    `pages`, `old_pages`: key pages in the open epoch and in older ones.
+    """
 
     recipients: tuple[RecipientStatus, ...]
     writers: tuple[WriterStatus, ...]
+    stores: tuple[KeyStoreStatus, ...]
     pages: int
     old_pages: int
 
@@ -77,5 +82,9 @@ def keys_status(installation: Installation, secrecy: Secrecy) -> KeysStatus:
     ]
     old = sum(p.ref.epoch != epoch for p in state.pages.values())
     return KeysStatus(
-        recipients=tuple(recipients), writers=tuple(writers), pages=len(state.pages) - old, old_pages=old
+        recipients=tuple(recipients),
+        writers=tuple(writers),
+        stores=key_stores(repository),
+        pages=len(state.pages) - old,
+        old_pages=old,
     )
