@@ -53,7 +53,7 @@ def test_sheets_are_proven_without_a_file(centre: Site, tmp_path: Path) -> None:
 def test_a_key_store_that_would_not_do_alone_ends_with_3(centre: Site) -> None:
     page = centre.objects("key-store-2", "keys")[0]
     page.unlink()
-    done = centre.run("keys", "check-recovery", "keys/recovery.key").refused(3, "tenure tenure prune")
+    done = centre.run("keys", "check-recovery", "keys/recovery.key").refused(3, "tenure prune")
     assert "second" in done.out
     assert "1 missing" in done.out
     centre.run("keys", "check-recovery", "keys/recovery.key", *addresses(centre, "key-store-1")).worked()

@@ -33,6 +33,7 @@ MODULES: Mapping[str, tuple[str, ...]] = {
     "prune": ("prune",),
     "locks": ("locks",),
     "keys": ("keys",),
+    "writers": ("writers",),
     "demo": ("demo",),
 }
 """Module beside this one -> its commands, in the order of help."""

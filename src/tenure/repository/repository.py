@@ -208,9 +208,16 @@ class Repository:
 
         Raises:
             ConfigError: The source has a writer already.
+            KeyMismatchError: It had one before, and this process has no reading key.
         """
         if any(w.source == source and not w.removed for w in self.refresh().writers.values()):
             raise ConfigError(f"source {source!r} has a writer already")
+        if self._secrets is None and any(w.source == source for w in self.state.writers.values()):
+            # Without them its cohorts would get other tags, and forgetting goes by tags.
+            raise KeyMismatchError(
+                f"source {source!r} had a writer before: admitting another needs the reading key too",
+                hint="run it where the reading key and the purge key are",
+            )
         secrets, key = self._generation_of(source), SigningKey.generate()
         clear = bundles.admit_clear(secrets, key.public().raw, repository=self.id, wrapper=self.wrapper())
         self.ledger.append(Admit(writer=secrets.writer, source=source), self.purge_key, clear=clear)

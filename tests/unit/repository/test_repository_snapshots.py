@@ -7,6 +7,7 @@ import pytest
 from support.repo import House, read_calls, read_rows, take
 from tenure.domain.errors import KeyMismatchError, LeasedError
 from tenure.repository import names
+from tenure.repository.repository import Repository, Rights
 
 
 def rows(count: int, *, start: int = 0) -> dict[int, tuple[str, str, str]]:
@@ -81,3 +82,15 @@ def test_a_session_that_outlived_its_time_does_not_commit() -> None:
     with pytest.raises(LeasedError):
         session.commit(outcome(house.clock.now()))
     assert not house.open(reader=True).state.snapshots
+
+
+def test_a_source_that_had_a_writer_gets_another_only_where_its_tags_are_known() -> None:
+    house = House()
+    house.create("crm")
+    house.open(reader=True).remove("crm", "stolen")
+    rights = Rights(writers=house.writers, purge=house.purge)
+    blind = Repository.open(house.place(), house.pins(), rights)
+    with pytest.raises(KeyMismatchError, match="needs the reading key"):
+        blind.admit("crm")
+    tags = house.writers["crm"].secrets.tags
+    assert house.open(reader=True).admit("crm").secrets.tags == tags
