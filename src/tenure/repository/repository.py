@@ -5,6 +5,7 @@ unwrapper reads; the purge key orders. See docs/format.md, "Keys".
 """
 
 from concurrent.futures import Executor
+from dataclasses import replace
 
 from tenure.crypto.hashing import content_hash, random_bytes
 from tenure.crypto.signing import SigningKey, VerifyKey
@@ -212,21 +213,14 @@ class Repository:
         """
         if any(w.source == source and not w.removed for w in self.refresh().writers.values()):
             raise ConfigError(f"source {source!r} has a writer already")
-        if self._secrets is None and any(w.source == source for w in self.state.writers.values()):
-            # Without them its cohorts would get other tags, and forgetting goes by tags.
-            raise KeyMismatchError(
-                f"source {source!r} had a writer before: admitting another needs the reading key too",
-                hint="run it where the reading key and the purge key are",
-            )
-        secrets, key = self._generation_of(source), SigningKey.generate()
+        had = any(w.source == source for w in self.state.writers.values())
+        # Its cohorts keep their tags, which forgetting goes by.
+        secrets = self.secrets.generation_of(source) if had else WriterSecrets.generate(source)
+        key = SigningKey.generate()
         clear = bundles.admit_clear(secrets, key.public().raw, repository=self.id, wrapper=self.wrapper())
         self.ledger.append(Admit(writer=secrets.writer, source=source), self.purge_key, clear=clear)
         if self._secrets is not None:
-            self._secrets = ReaderSecrets(
-                ledger=self._secrets.ledger,
-                fingerprint=self._secrets.fingerprint,
-                writers=(*self._secrets.writers, secrets),
-            )
+            self._secrets = replace(self._secrets, writers=(*self._secrets.writers, secrets))
         return Writer(secrets=secrets, ledger_secret=self._trust.ledger_secret, key=key)
 
     def remove(self, source: str, reason: str) -> None:
@@ -241,14 +235,6 @@ class Repository:
                 self.ledger.append(body, self.purge_key)
                 return
         raise ConfigError(f"source {source!r} has no writer to remove")
-
-    def _generation_of(self, source: str) -> WriterSecrets:
-        """Draw a writer's secrets; a source that had a writer keeps its cohort tags, which forgetting goes by."""
-        fresh = WriterSecrets.generate(source)
-        before = [w for w in self._secrets.writers if w.source == source] if self._secrets is not None else []
-        if not before:
-            return fresh
-        return WriterSecrets(writer=fresh.writer, source=source, secret=fresh.secret, tags=before[-1].tags)
 
     def structure_reader(self, keys: SourceKeys) -> ChunkReader:
         """Return a reader of a source's structure and indexes, which opens no page key."""

@@ -5,7 +5,7 @@ snapshots and see which chunks are known, and can open no chunk and no companion
 them, and the fingerprint key, which no writer has: with it ten million customer numbers are guessed in seconds.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from tenure.crypto.hashing import derive, keyed_hash, random_bytes
 from tenure.repository.model import ChunkRef, Cohort
@@ -46,6 +46,12 @@ class ReaderSecrets:
     ledger: bytes = field(repr=False)
     fingerprint: bytes = field(repr=False)
     writers: tuple[WriterSecrets, ...] = ()
+
+    def generation_of(self, source: str) -> WriterSecrets:
+        """Draw a writer's secrets; a source that had a writer keeps its cohort tags."""
+        fresh = WriterSecrets.generate(source)
+        before = [w for w in self.writers if w.source == source]
+        return replace(fresh, tags=before[-1].tags) if before else fresh
 
 
 class SourceKeys:
