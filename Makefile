@@ -3,7 +3,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test check fix bench lock clean
+.PHONY: help demo test check fix bench soak lock clean
 
 VENV ?= .venv
 BIN := $(VENV)/bin
@@ -26,6 +26,7 @@ help:
 	@echo "make check             lint, format, types, architecture, size limits"
 	@echo "make fix               format, and mend what the linter can mend"
 	@echo "make bench             compare with restic on the same files (ONLY=recordings|restore|sqlite|s3|forget|erase for one)"
+	@echo "make soak              random operations, killed at random, for SOAK_SECONDS (300), against a model"
 	@echo "make lock              write requirements/*.txt anew (UPGRADE=--upgrade for newer versions)"
 	@echo "make clean             remove what these targets made"
 
@@ -56,6 +57,9 @@ fix: $(DEV)
 
 bench: $(DEV)
 	@$(BIN)/python -m benchmarks.harness $(ONLY)
+
+soak: $(DEV)
+	@PYTHONPATH=tests $(BIN)/python tests/soak/soak.py
 
 lock: $(DEV)
 	@$(COMPILE) --output-file=requirements/runtime.txt pyproject.toml
