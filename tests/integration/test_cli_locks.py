@@ -1,6 +1,5 @@
 """Locks, shred windows and what `init` makes of a bucket's settings, from the command line."""
 
-import itertools
 import json
 import sqlite3
 from collections.abc import Mapping
@@ -10,10 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from integration.test_cli_s3 import SOURCES, Installation, environment
+from support.s3site import SOURCES, Installation, below, environment
 from support.seaweed import Server
-
-_numbers = itertools.count(1)
 
 
 def rows(here: Installation, first: int, last: int) -> None:
@@ -56,9 +53,9 @@ def keys_with_a_lifecycle(s3_server: Server) -> str:
 def here(
     s3_server: Server, s3_locked_bucket: str, keys_with_a_lifecycle: str, tmp_path: Path
 ) -> Installation:
-    below = f"site-{next(_numbers)}"
+    name = below()
     return founded(
-        s3_server, tmp_path, f"{s3_locked_bucket}/{below}", f"{keys_with_a_lifecycle}/{below}",
+        s3_server, tmp_path, f"{s3_locked_bucket}/{name}", f"{keys_with_a_lifecycle}/{name}",
         "--lock", "governance", "--lock-days", "30", "--shred-window", "14",
     )  # fmt: skip
 
@@ -184,10 +181,10 @@ def test_locks_in_a_folder_are_refused(s3_server: Server, tmp_path: Path) -> Non
 def refused(server: Server, folder: Path, data: str, keys: str, *more: str) -> str:
     here = Installation(folder=folder, environment=environment(server))
     ways = f"?endpoint={server.endpoint}&attempts=2"
-    below = f"refused-{next(_numbers)}"
+    name = below()
     done = here.run(
-        "init", ".", "--object-store", f"s3://{data}/{below}{ways}",
-        "--key-store", f"first=s3://{keys}/{below}{ways}", *more,
+        "init", ".", "--object-store", f"s3://{data}/{name}{ways}",
+        "--key-store", f"first=s3://{keys}/{name}{ways}", *more,
     )  # fmt: skip
     assert done.returncode == 10, done.stdout + done.stderr
     assert "a repository cannot be kept here, and nothing was made" in done.stderr
@@ -198,22 +195,22 @@ def refused(server: Server, folder: Path, data: str, keys: str, *more: str) -> s
 def test_marker_and_ledger_may_lie_apart(
     s3_server: Server, s3_bucket: str, s3_versioned_bucket: str, tmp_path: Path
 ) -> None:
-    below = f"apart-{next(_numbers)}"
+    name = below()
     ways = f"?endpoint={s3_server.endpoint}"
     here = founded(
-        s3_server, tmp_path, f"{s3_versioned_bucket}/{below}", f"{s3_bucket}/{below}/keys",
-        "--ledger-store", f"s3://{s3_bucket}/{below}/ledger{ways}",
+        s3_server, tmp_path, f"{s3_versioned_bucket}/{name}", f"{s3_bucket}/{name}/keys",
+        "--ledger-store", f"s3://{s3_bucket}/{name}/ledger{ways}",
     )  # fmt: skip
     here.works("snapshot")
     assert "Nothing is damaged" in here.works("verify", "--read-data", "100%")
     here.works(
         "restore", "crm", "--to", "back.sqlite", "--recovery-key", "keys/recovery.key",
-        "--repository", f"s3://{s3_versioned_bucket}/{below}{ways}", "--key-store", f"s3://{s3_bucket}/{below}/keys{ways}",
-        "--ledger-store", f"s3://{s3_bucket}/{below}/ledger{ways}",
+        "--repository", f"s3://{s3_versioned_bucket}/{name}{ways}", "--key-store", f"s3://{s3_bucket}/{name}/keys{ways}",
+        "--ledger-store", f"s3://{s3_bucket}/{name}/ledger{ways}",
     )  # fmt: skip
     assert here.customers("back.sqlite") == set(range(300))
     alone = here.run(
         "restore", "crm", "--to", "again.sqlite", "--recovery-key", "keys/recovery.key",
-        "--repository", f"s3://{s3_versioned_bucket}/{below}{ways}", "--key-store", f"s3://{s3_bucket}/{below}/keys{ways}",
+        "--repository", f"s3://{s3_versioned_bucket}/{name}{ways}", "--key-store", f"s3://{s3_bucket}/{name}/keys{ways}",
     )  # fmt: skip
     assert (alone.returncode, "tenure.json is missing" in alone.stderr) == (51, True)

@@ -8,10 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from integration.test_cli_s3 import Installation, buckets, made
+from support.s3site import Installation, made
 from support.seaweed import Server
-
-__all__ = ["buckets"]
 
 WRITERS = 8
 PER = """
