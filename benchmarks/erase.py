@@ -26,11 +26,11 @@ from tenure.operations import erasing
 from tenure.operations.erasing import Erased
 from tenure.operations.installation import Installation
 from tenure.repository import names
-from tenure.repository.chunkreader import Place
 from tenure.repository.founding import Place as Stores
 from tenure.repository.keystores import KeyStores, NamedStore
 from tenure.repository.model import ChunkKind
 from tenure.repository.page import open_index
+from tenure.repository.places import Place
 from tenure.repository.readahead import REQUESTS
 from tenure.repository.repository import Repository
 

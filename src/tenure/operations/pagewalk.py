@@ -7,13 +7,14 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from tenure.repository import layouts, mediacompanion, rows
-from tenure.repository.chunkreader import ChunkReader, Place
+from tenure.repository.chunkreader import ChunkReader
 from tenure.repository.companion import Companion
 from tenure.repository.layouts import Expressions
 from tenure.repository.mediacompanion import RecordingMeta
 from tenure.repository.model import ChunkKind, ChunkRef, Cohort, holds_recordings
 from tenure.repository.page import open_index
 from tenure.repository.pagesahead import PagesAhead
+from tenure.repository.places import Place
 from tenure.repository.reach import Reach
 from tenure.repository.repository import Repository
 from tenure.repository.rows import Bytes
@@ -42,10 +43,20 @@ class Pages:
     refs: frozenset[ChunkRef] | None = None
 
     @property
-    def places(self) -> list[Place]:
+    def places(self) -> Iterator[Place]:
         """Return every chunk of these pages."""
-        found = self.reader.index(self.cohort).places.values()
-        return [p for p in found if self.refs is None or p.ref in self.refs]
+        return self.of_kinds(tuple(ChunkKind))
+
+    def of_kinds(self, kinds: Collection[ChunkKind]) -> Iterator[Place]:
+        """Return the chunks of some kinds."""
+        found = self.reader.index(self.cohort).places.of_kinds(kinds)
+        return (p for p in found if self.refs is None or p.ref in self.refs)
+
+    @property
+    def holds_recordings(self) -> bool:
+        """Whether that is a cohort of recordings."""
+        places = self.reader.index(self.cohort).places
+        return holds_recordings(places.kinds if self.refs is None else {p.kind for p in self.places})
 
     def rows(self, place: Place, about: Expressions) -> RowBatch | None:
         """Return a chunk's rows, None where they are forgotten; `about`: from its companion."""
@@ -62,14 +73,13 @@ class Pages:
         Raises:
             IntegrityError: One cannot be read.
         """
-        return self.companions.look(self.cohort, self.places, question)
+        return self.companions.look(self.cohort, self.of_kinds((ChunkKind.ROWS,)), question)
 
     def recordings(self) -> Iterator[RecordingMeta]:
         """Yield the recordings that the cohort's companions describe."""
-        for place in self.places:
-            if place.kind is ChunkKind.COMPANION:
-                raw = self.companions.raw(self.cohort, place.ref)
-                yield from (m for m in (mediacompanion.decode(raw) if raw else ()) if m is not None)
+        for place in self.of_kinds((ChunkKind.COMPANION,)):
+            raw = self.companions.raw(self.cohort, place.ref)
+            yield from (m for m in (mediacompanion.decode(raw) if raw else ()) if m is not None)
 
 
 def walk(
@@ -131,7 +141,7 @@ class _Desk:
         if data_sets is not None and cohort.data_set not in data_sets:
             return None
         reader, companions = self._of(writer, keys)
-        companions.offer(cohort, reader.index(cohort).places.values())
+        companions.offer(cohort, reader.index(cohort).places)
         return Pages(cohort=cohort, keys=keys, reader=reader, companions=companions, states=tuple(states))
 
     def clear(self) -> None:
@@ -200,11 +210,7 @@ def count_of(pages: Pages, wanted: Bytes) -> int:
         total += len(batch)
 
     rows_with(pages, wanted, add)
-    paths = (
-        [m.recording.path for m in pages.recordings()]
-        if holds_recordings(p.kind for p in pages.places)
-        else []
-    )
+    paths = [m.recording.path for m in pages.recordings()] if pages.holds_recordings else []
     known = [rows.identity_of(p, pages.keys.identity) for p in paths]
     if known:
         ids = np.frombuffer(b"".join(known), np.uint8).reshape(-1, rows.IDENTITY_BYTES)

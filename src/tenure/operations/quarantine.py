@@ -99,8 +99,8 @@ def held(repository: Repository, source: str) -> Iterator[Held]:
     for pages in walk(repository, source, None):
         if not pages.cohort.is_quarantine:
             continue
-        for place in pages.places:
-            about = pages.companion(place) if place.kind is ChunkKind.ROWS else None
+        for place in pages.of_kinds((ChunkKind.ROWS,)):
+            about = pages.companion(place)
             expressions = layouts.decode(about.expressions) if about is not None else None
             batch = pages.rows(place, expressions) if expressions is not None else None
             if batch is not None and expressions is not None:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from functools import partial
+from itertools import islice
 
 from tenure.crypto.hpke import RecipientPrivate
 from tenure.domain.errors import (
@@ -279,8 +280,7 @@ def _chunks(alone: Repository, page: PageState) -> tuple[int, tuple[str, ...]]:
         unwrapper=alone.unwrapper,
     )
     index = reader.index(cohort)
-    places = list(index.places.values())
-    chosen = places[:: max(1, len(places) // CHUNKS)][:CHUNKS]
+    chosen = list(islice(index.places.values(), 0, None, max(1, len(index.places) // CHUNKS)))[:CHUNKS]
     for place in chosen:
         reader.open(cohort, place, reader.read(place))
     return len(chosen), index.damaged

@@ -16,9 +16,9 @@ from tenure.domain.progress import Progress, ProgressTask, SilentProgress
 from tenure.operations.installation import Installation
 from tenure.operations.unfinished import Unfinished
 from tenure.repository import rows
-from tenure.repository.chunkreader import Place
 from tenure.repository.mediacompanion import RecordingMeta
 from tenure.repository.model import Cohort
+from tenure.repository.places import Place
 from tenure.repository.readahead import Pending
 from tenure.repository.repository import Repository
 from tenure.repository.snapshotreader import Balance, SnapshotReader

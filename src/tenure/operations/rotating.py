@@ -7,6 +7,7 @@ what is theirs. A rotation that was cut short goes on where it stopped when it i
 
 from dataclasses import dataclass, field
 from datetime import datetime
+from itertools import islice
 from pathlib import Path
 
 from tenure.crypto.hpke import RecipientPrivate
@@ -17,10 +18,10 @@ from tenure.keys.services import KeyServices, ServiceKeyring
 from tenure.operations.installation import Installation
 from tenure.operations.newkeys import EVERY_KIND, NewKeys, Secrecy, destroyable, new_keys
 from tenure.operations.retiring import Ended, retire
-from tenure.repository.model import ChunkKind
 from tenure.repository.page import open_index
 from tenure.repository.repository import Pins, Repository, Rights
 from tenure.repository.rotation import close_old_epochs, open_epoch, reseal
+from tenure.repository.secrets import STRUCTURE
 from tenure.repository.state import PageState, State
 
 __all__ = ["EVERY_KIND", "Opened", "Rotated", "Secrecy", "opened_with", "proven", "rotate"]
@@ -150,10 +151,13 @@ def _sampled(alone: Repository, writer: bytes, pages: list[PageState]) -> int:
     keys = alone.keys_of(writer)
     cohort, _, _ = open_index(alone.place.key_stores.get(pages[0].ref), keys)
     reader = alone.chunk_reader(keys)
-    places = [p for p in reader.index(cohort).places.values() if p.kind is not ChunkKind.STRUCTURE]
-    for place in places[:: max(1, len(places) // SAMPLE)][:SAMPLE]:
+    if cohort == STRUCTURE:
+        return 0
+    places = reader.index(cohort).places
+    chosen = list(islice(places.values(), 0, None, max(1, len(places) // SAMPLE)))[:SAMPLE]
+    for place in chosen:
         reader.open(cohort, place, reader.read(place))
-    return min(len(places), SAMPLE)
+    return len(chosen)
 
 
 def _destroy_old(installation: Installation, repository: Repository, secrecy: Secrecy) -> list[Path]:

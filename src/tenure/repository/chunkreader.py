@@ -7,7 +7,7 @@ or it is damage. Damage is never taken for forgetting.
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Executor
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from typing import TypeVar
 
 from tenure.domain.errors import (
@@ -20,37 +20,26 @@ from tenure.domain.errors import (
 from tenure.keys.base import Unwrapper
 from tenure.objectstore.base import ObjectStore
 from tenure.repository import chunks, codings, names
+from tenure.repository.entries import PageRef
+from tenure.repository.inflight import each
 from tenure.repository.kept import Kept
 from tenure.repository.keystores import PageSource
 from tenure.repository.model import ChunkKind, ChunkRef, Cohort
-from tenure.repository.page import PageBytes, open_index, open_keys
+from tenure.repository.page import Array, PageBytes, open_index, open_keys
+from tenure.repository.places import Place, Places, PlacesBuilder
 from tenure.repository.secrets import STRUCTURE, SourceKeys
 from tenure.repository.state import State
 
 T = TypeVar("T")
 
-_KINDS = {int(kind): kind for kind in ChunkKind}  # what `ChunkKind(number)` says, in a tenth of the time
-
 GAP_BYTES = 256 * 1024
 """Two ranges of a pack that lie closer than this are read in one request."""
 
+PAGES_AHEAD = 8
+"""Key pages that are under way while one is taken in, some 800 KB each."""
+
 SPAN_BYTES = 16 * 1024 * 1024
 """The most that one request reads."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Place:
-    """Where a chunk lies and what opens it."""
-
-    ref: ChunkRef
-    companion: ChunkRef
-    pack: bytes
-    offset: int
-    length: int
-    plain: int
-    kind: ChunkKind
-    coding: int
-    dek: bytes = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,7 +58,7 @@ class CohortIndex:
     `damaged`: what is wrong with pages that cannot be read; what the others hold is read all the same.
     """
 
-    places: dict[ChunkRef, Place]
+    places: Places
     gone: dict[ChunkRef, Gone]
     forgotten_at: int
     damaged: tuple[str, ...] = ()
@@ -81,7 +70,7 @@ class ChunkReader:
     `as_of`: number of the snapshot that is read, so that only later forgettings explain what it lacks; 0 lets every
     forgetting explain it. `refresh` reads the ledger again: a prune may move chunks while somebody restores them, and
     what is not where it was is looked for once more where the ledger says by then. `kept`: what was read before is
-    taken from there.
+    taken from there. `readers`: threads that only wait for stores; pages come through them, several at a time.
     """
 
     def __init__(
@@ -96,6 +85,7 @@ class ChunkReader:
         as_of: int = 0,
         refresh: Callable[[], State] | None = None,
         kept: Kept | None = None,
+        readers: Executor | None = None,
     ) -> None:
         self._objects = objects
         self._key_stores = key_stores
@@ -106,6 +96,7 @@ class ChunkReader:
         self._as_of = as_of
         self._refresh = refresh
         self.kept = kept
+        self._readers = readers
         self._number = state.number
         self._lock = threading.Lock()
         self._indexes: dict[Cohort, CohortIndex] = {}
@@ -335,30 +326,35 @@ class ChunkReader:
 
     def _load(self, cohort: Cohort) -> CohortIndex:
         tag, damaged = self.keys.tag(cohort), list[str]()
-        found = CohortIndex(places={}, gone={}, forgotten_at=self._state.cohorts_gone.get(tag.hex(), 0))
+        unwrapper = None if cohort == STRUCTURE else self._unwrapper
+        places, gone = PlacesBuilder(keyed=unwrapper is not None), dict[ChunkRef, Gone]()
         # A snapshot names chunks of its own writer only: another generation's pages open under another index key.
-        for page_state in self._state.live_pages(frozenset({self.keys.writer}), tag):
+        refs = (page.ref for page in self._state.live_pages(frozenset({self.keys.writer}), tag))
+        for page in each(self._readers, self._page, refs, ahead=PAGES_AHEAD):
             try:
-                self._take_page(self._key_stores.get(page_state.ref), cohort, found)
+                if isinstance(page, IntegrityError):
+                    raise page
+                _, entries, left = open_index(page, self.keys)
+                deks = None if unwrapper is None else open_keys(page, unwrapper)
             except IntegrityError as e:
                 damaged.append(str(e))
-        return replace(found, damaged=tuple(damaged))
+            else:
+                places.add(entries, page.header.packs, deks)
+                gone.update(_gone(left))
+        forgotten_at = self._state.cohorts_gone.get(tag.hex(), 0)
+        return CohortIndex(places=places.end(), gone=gone, forgotten_at=forgotten_at, damaged=tuple(damaged))
 
-    def _take_page(self, page: PageBytes, cohort: Cohort, index: CohortIndex) -> None:
-        _, entries, left = open_index(page, self.keys)
-        unwrapper = None if cohort == STRUCTURE else self._unwrapper
-        deks = None if unwrapper is None else open_keys(page, unwrapper)
-        for i, row in enumerate(entries.tolist()):
-            chunk_id, inc, cid, cinc, offset, length, plain, pack, kind, coding = row
-            ref = ChunkRef(chunk_id, inc)
-            index.places[ref] = Place(
-                ref=ref, companion=ChunkRef(cid, cinc), pack=page.header.packs[pack], offset=offset,
-                length=length, plain=plain, kind=_KINDS[kind], coding=coding,
-                dek=b"" if deks is None else deks[i].tobytes(),
-            )  # fmt: skip
-        for chunk_id, inc, rid, rinc, number, lacks, _kind in left.tolist():
-            replacement = None if not any(rid) else ChunkRef(rid, rinc)
-            index.gone[ChunkRef(chunk_id, inc)] = Gone(number=number, replacement=replacement, lacks=lacks)
+    def _page(self, ref: PageRef) -> PageBytes | IntegrityError:
+        try:
+            return self._key_stores.get(ref)
+        except IntegrityError as e:
+            return e
+
+
+def _gone(left: Array) -> Iterator[tuple[ChunkRef, Gone]]:
+    for chunk_id, inc, rid, rinc, number, lacks, _ in left.tolist():
+        replacement = None if not any(rid) else ChunkRef(rid, rinc)
+        yield ChunkRef(chunk_id, inc), Gone(number=number, replacement=replacement, lacks=lacks)
 
 
 def _changed(place: Place, e: TamperedError | TruncatedError) -> IntegrityError:

@@ -6,13 +6,13 @@ from dataclasses import dataclass
 
 from tenure.domain.errors import IntegrityError
 from tenure.repository import companion, layouts, mediacompanion, rows, tablereader
-from tenure.repository.chunkreader import Place
 from tenure.repository.chunkwriter import ChunkWriter
 from tenure.repository.content import CohortContent
 from tenure.repository.keystores import PageSource
 from tenure.repository.model import ChunkKind, ChunkRef, Cohort, holds_recordings
 from tenure.repository.packs import Packer
 from tenure.repository.page import open_index
+from tenure.repository.places import Place, Places
 from tenure.repository.recutting import recut_rows
 from tenure.repository.repository import Repository
 from tenure.repository.rows import Bytes
@@ -94,7 +94,7 @@ class Cutter:
 
     def offer(self, cohort: Cohort) -> None:
         """Say that a cohort is cut soon, so that its companions come with others'."""
-        self.companions.offer(cohort, self._reader.index(cohort).places.values())
+        self.companions.offer(cohort, self._reader.index(cohort).places)
 
     def cut(self, cut: Cut, pages: Sequence[PageState], judged: int) -> None:
         """Cut what these pages of a cohort hold; chunks of its other pages are left alone.
@@ -104,7 +104,7 @@ class Cutter:
         """
         self._gone = {}
         mine = self._places(cut.cohort, pages)
-        if holds_recordings(place.kind for place in mine):
+        if holds_recordings(mine.kinds):
             self._cut_recordings(cut, mine)
         else:
             self._cut_rows(cut, mine)
@@ -133,27 +133,26 @@ class Cutter:
         """End the threads that put packs; safe to call twice."""
         self._uploads.close()
 
-    def _places(self, cohort: Cohort, pages: Sequence[PageState]) -> list[Place]:
+    def _places(self, cohort: Cohort, pages: Sequence[PageState]) -> Places:
         """Return the chunks that these pages name."""
         every = self._reader.index(cohort).places
         live = self._repository.state.live_pages(frozenset({self._keys.writer}), pages[0].ref.tag)
         if {p.ref.page for p in live} == {p.ref.page for p in pages}:
-            return list(every.values())
+            return every
         refs: dict[ChunkRef, None] = {}
         for page in pages:
             _, entries, _ = open_index(self._pages.get(page.ref), self._keys)
             refs |= dict.fromkeys(map(ChunkRef, entries["id"].tolist(), entries["inc"].tolist()))
-        return [every[ref] for ref in refs]
+        return every.part(refs)
 
-    def _cut_rows(self, cut: Cut, mine: Sequence[Place]) -> None:
-        looked = self.companions.look(
-            cut.cohort, mine, of_records(cut.drop), kinds=(ChunkKind.ROWS, ChunkKind.DELETES)
-        )
+    def _cut_rows(self, cut: Cut, mine: Places) -> None:
+        kinds = (ChunkKind.ROWS, ChunkKind.DELETES)
+        looked = self.companions.look(cut.cohort, mine.of_kinds(kinds), of_records(cut.drop), kinds=kinds)
         suspects = {s.place.ref: s for s in looked.suspects}
         for place in looked.mute or ():
             raise _undescribed(place)
-        for place in mine if cut.recut is not None else ():
-            if place.kind is ChunkKind.ROWS and place.ref not in suspects:
+        for place in mine.of_kinds((ChunkKind.ROWS,)) if cut.recut is not None else ():
+            if place.ref not in suspects:
                 about = self.companions.of(cut.cohort, place)
                 if about is None:
                     raise _undescribed(place)
@@ -217,10 +216,9 @@ class Cutter:
             detector=about.detector,
         )
 
-    def _cut_recordings(self, cut: Cut, mine: Sequence[Place]) -> None:
+    def _cut_recordings(self, cut: Cut, mine: Places) -> None:
         cohort, drop = cut.cohort, {i.tobytes() for i in cut.drop}
-        refs = {place.ref for place in mine}
-        for ref in [p.ref for p in mine if p.kind is ChunkKind.COMPANION]:
+        for ref in [place.ref for place in mine.of_kinds((ChunkKind.COMPANION,))]:
             raw = self.companions.raw(cohort, ref)
             metas = mediacompanion.decode(raw) if raw is not None else ()
             falls = [
@@ -235,7 +233,7 @@ class Cutter:
             self._gone[ref] = (replacement, sum(falls))
             for fall, meta in zip(falls, metas, strict=True):
                 if fall and meta is not None:
-                    self._gone.update((c, (None, 0)) for c in meta.chunks if c in refs)
+                    self._gone.update((c, (None, 0)) for c in meta.chunks if c in mine)
 
 
 def _undescribed(place: Place) -> IntegrityError:

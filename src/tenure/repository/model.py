@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import Protocol
 
+import msgspec
+
 QUARANTINE_PREFIX = "quarantine:"
 """Span of rows with card data that nobody answered for: ``quarantine:2026-03-01``, the day it was first seen."""
 
@@ -57,8 +59,7 @@ class Cohort:
         return self.span.startswith(QUARANTINE_PREFIX)
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class ChunkRef:
+class ChunkRef(msgspec.Struct, frozen=True, order=True, gc=False):
     """A chunk: 16-byte id (keyed hash of its plaintext) and 8-byte random incarnation."""
 
     id: bytes

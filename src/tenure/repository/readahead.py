@@ -5,8 +5,9 @@ from concurrent.futures import Executor, Future
 from threading import Lock
 
 from tenure.domain.errors import IntegrityError
-from tenure.repository.chunkreader import SPAN_BYTES, ChunkReader, Place
+from tenure.repository.chunkreader import SPAN_BYTES, ChunkReader
 from tenure.repository.model import ChunkKind, ChunkRef, Cohort
+from tenure.repository.places import Place
 
 REQUESTS = 16
 """Requests in flight. A request takes some 20-100 ms before its first byte on AWS; with ranges of 8 MiB, 16 of them keep

@@ -10,8 +10,9 @@ from concurrent.futures import Executor
 from dataclasses import dataclass, field, replace
 
 from tenure.domain.errors import IntegrityError, TamperedError, TenureError
-from tenure.repository.chunkreader import ChunkReader, Place
+from tenure.repository.chunkreader import ChunkReader
 from tenure.repository.model import ChunkKind, Cohort
+from tenure.repository.places import Place
 
 SLICE_BYTES = 64 * 1024 * 1024
 """Stored bytes that are read between two looks at the clock; twice a pack."""

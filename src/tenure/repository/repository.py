@@ -245,6 +245,7 @@ class Repository:
             repository=self.id,
             state=self.state,
             unwrapper=None,
+            readers=self.place.readers,
         )
 
     def chunk_reader(
@@ -264,6 +265,7 @@ class Repository:
             as_of=as_of,
             refresh=self.refresh,
             kept=self.kept if keeps else None,
+            readers=None if pages else self.place.readers,  # pages that are at hand belong to one thread
         )
 
     def manifest(self, snapshot: SnapshotState) -> Manifest:

@@ -6,10 +6,11 @@ from dataclasses import dataclass, field
 
 from tenure.domain.errors import IntegrityError
 from tenure.repository import mediacompanion
-from tenure.repository.chunkreader import ChunkReader, Place
+from tenure.repository.chunkreader import ChunkReader
 from tenure.repository.manifest import Manifest
 from tenure.repository.mediacompanion import RecordingMeta
 from tenure.repository.model import ChunkKind, ChunkRef, Cohort, Tree
+from tenure.repository.places import Place
 from tenure.repository.readahead import InOrder, ReadAhead
 from tenure.repository.session import ref_of
 from tenure.repository.state import SnapshotState

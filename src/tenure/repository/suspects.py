@@ -15,11 +15,12 @@ from dataclasses import dataclass
 from tenure.crypto.hashing import content_hash
 from tenure.domain.errors import IntegrityError
 from tenure.repository import companion, filters, layouts, rows
-from tenure.repository.chunkreader import ChunkReader, Place
+from tenure.repository.chunkreader import ChunkReader
 from tenure.repository.chunkwriter import NONE
 from tenure.repository.companion import FILTER_KEY, Companion
 from tenure.repository.inflight import each
 from tenure.repository.model import ChunkKind, ChunkRef, Cohort
+from tenure.repository.places import Place, Places
 from tenure.repository.readahead import NETWORK_SPAN_BYTES, REQUESTS
 from tenure.repository.rows import Bytes
 
@@ -105,13 +106,13 @@ class Companions:
         """Begin with no cohort. `readers`: read many ranges at once; None: one after the other."""
         self._reader = reader
         self._readers = readers
-        self._offered: dict[Cohort, list[Place]] = {}
+        self._offered: dict[Cohort, Places] = {}
         self._brought = False
         self._foreseen: set[tuple[bytes, str]] = set()
 
-    def offer(self, cohort: Cohort, places: Iterable[Place]) -> None:
+    def offer(self, cohort: Cohort, places: Places) -> None:
         """Name a cohort that will be asked about before `clear`, and all its chunks."""
-        self._offered[cohort] = list(places)
+        self._offered[cohort] = places
         self._brought = False
 
     def clear(self) -> None:
@@ -141,7 +142,7 @@ class Companions:
         if plain is None:
             if not self._brought and kept.sealed(place) is None:
                 self._brought = True
-                every = (p for some in self._offered.values() for p in some if p.kind is ChunkKind.COMPANION)
+                every = (p for some in self._offered.values() for p in some.of_kinds((ChunkKind.COMPANION,)))
                 bring(self._reader, [p for p in every if kept.opened(p.ref) is None], self._readers)
             plain = self._reader.fetch(cohort, ref)
             if plain is not None:
@@ -174,7 +175,9 @@ class Companions:
         for cohort, some in self._offered.items():
             if cohort.data_set == data_set and sum(p.length for p in places) < FORESEEN_BYTES:
                 with suppress(IntegrityError):  # whoever comes to that cohort is told
-                    places += [s.place for s in self._ask(cohort, some, question, kinds).suspects]
+                    places += [
+                        s.place for s in self._ask(cohort, some.of_kinds(kinds), question, kinds).suspects
+                    ]
         bring(self._reader, places, self._readers, near=0)
 
     def _ask(

@@ -15,7 +15,6 @@ from tenure.domain.errors import TamperedError, TenureError
 from tenure.domain.progress import Progress
 from tenure.objectstore.base import ObjectStore
 from tenure.repository import names
-from tenure.repository.chunkreader import Place
 from tenure.repository.entries import AdmitClear, CheckpointClear
 from tenure.repository.envelope import Envelope
 from tenure.repository.keystores import KeyStores, NamedStore
@@ -23,6 +22,7 @@ from tenure.repository.ledger import envelopes
 from tenure.repository.manifest import parse_manifest
 from tenure.repository.model import ChunkRef, Cohort
 from tenure.repository.page import open_index, parse_page
+from tenure.repository.places import Place, Places
 from tenure.repository.readback import ReadBack, Reading
 from tenure.repository.repository import Repository
 from tenure.repository.secrets import STRUCTURE
@@ -225,7 +225,7 @@ class _Checker:
             where, touched = tree.snapshot.entry.manifest, (tree.snapshot.number,)
             self._reader.read_as_of(tree.snapshot.number)
             _try(self._found, where, partial(self._resolve, cohort, tree, places), touched)
-        stored = sum(place.length for place in places.values())
+        stored = places.stored
         self._let_go(cohort)
         return stored
 
@@ -235,7 +235,7 @@ class _Checker:
         if cohort != STRUCTURE:  # which every other cohort's nodes are read by
             self._reader.drop(cohort)
 
-    def _resolve(self, cohort: Cohort, tree: _Tree, places: Mapping[ChunkRef, Place]) -> None:
+    def _resolve(self, cohort: Cohort, tree: _Tree, places: Places) -> None:
         """Find every chunk that a tree names; the first node that cannot be read ends it."""
         where, touched = tree.snapshot.entry.manifest, (tree.snapshot.number,)
         for node in tree.nodes():

@@ -12,7 +12,7 @@ from support.repo import House, read_calls, read_rows, take
 from tenure.domain.errors import IntegrityError
 from tenure.objectstore.memory import MemoryStore
 from tenure.repository import names, readahead
-from tenure.repository.chunkreader import Place
+from tenure.repository.places import Place
 from tenure.repository.readahead import InOrder, Pending, ReadAhead
 from tenure.repository.repository import Repository
 from tenure.repository.snapshotreader import Balance
