@@ -48,7 +48,9 @@ class Spent:
     done: Erased
 
 
-def _metered(place: Stores, meter: Meter, delay: float, readers: ThreadPoolExecutor) -> Stores:
+def metered(place: Stores, meter: Meter, delay: float, readers: ThreadPoolExecutor) -> Stores:
+    """Return the stores of an installation, each request later by `delay` seconds and counted."""
+
     def around(store: ObjectStore) -> ObjectStore:
         return MeteredStore(DelayedStore(store, delay), meter)
 
@@ -67,7 +69,7 @@ def erased(history: History, number: int, delay: float) -> Spent:
     ):
 
         def open_reading() -> Repository:
-            return Repository.open(_metered(bare.where(), meter, delay, readers), bare.pins, rights)
+            return Repository.open(metered(bare.where(), meter, delay, readers), bare.pins, rights)
 
         installation = replace(bare, executor=threads, open_reading=open_reading, open_writing=open_reading)
         begun = time.perf_counter()

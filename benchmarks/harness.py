@@ -5,7 +5,20 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
-from benchmarks import erase, forget, recordings, restic, restore, s3, sqlite, tenure
+from benchmarks import (
+    cohort,
+    erase,
+    forget,
+    index,
+    recordings,
+    restic,
+    restore,
+    rotate,
+    s3,
+    small,
+    sqlite,
+    tenure,
+)
 from benchmarks.pairs import Bench
 
 BENCHMARKS: dict[str, Callable[[Bench], None]] = {
@@ -15,6 +28,10 @@ BENCHMARKS: dict[str, Callable[[Bench], None]] = {
     "s3": s3.measure,
     "forget": forget.measure,
     "erase": erase.measure,
+    "cohort": cohort.measure,
+    "index": index.measure,
+    "rotate": rotate.measure,
+    "small": small.measure,
 }
 
 

@@ -20,6 +20,8 @@ TARGETS = {
     "recordings-first": 4.0,
     "recordings-unchanged": 1.0,
     "recordings-restore": 1.0,
+    "small-first": 1.0,
+    "small-unchanged": 1.0,
     "forget": 1.0,
     "forget-wholly": 1.0,
     "s3-first": 2.0,

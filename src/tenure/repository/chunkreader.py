@@ -21,7 +21,7 @@ from tenure.keys.base import Unwrapper
 from tenure.objectstore.base import ObjectStore
 from tenure.repository import chunks, codings, names
 from tenure.repository.entries import PageRef
-from tenure.repository.inflight import each
+from tenure.repository.inflight import PAGES_AHEAD, each
 from tenure.repository.kept import Kept
 from tenure.repository.keystores import PageSource
 from tenure.repository.model import ChunkKind, ChunkRef, Cohort
@@ -34,9 +34,6 @@ T = TypeVar("T")
 
 GAP_BYTES = 256 * 1024
 """Two ranges of a pack that lie closer than this are read in one request."""
-
-PAGES_AHEAD = 8
-"""Key pages that are under way while one is taken in, some 800 KB each."""
 
 SPAN_BYTES = 16 * 1024 * 1024
 """The most that one request reads."""

@@ -5,6 +5,7 @@ the new live and the old not; then the old are deleted in every key store.
 """
 
 from collections.abc import Collection, Iterable, Mapping
+from concurrent.futures import Executor
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -14,7 +15,7 @@ from tenure.keys.base import Unwrapper, Wrapper
 from tenure.repository import names, voids
 from tenure.repository.chunkwriter import ChunkWriter
 from tenure.repository.entries import Merge, PageRef
-from tenure.repository.inflight import all_of
+from tenure.repository.inflight import PAGES_AHEAD, all_of, each
 from tenure.repository.keystores import Deletion, PageSource
 from tenure.repository.model import ChunkRef, Cohort
 from tenure.repository.page import (
@@ -22,6 +23,7 @@ from tenure.repository.page import (
     GONE,
     MOST_ENTRIES,
     Array,
+    PageHeader,
     PagePlain,
     open_index,
     open_keys,
@@ -50,9 +52,16 @@ class CohortContent:
 
     @classmethod
     def load(
-        cls, pages: Iterable[PageState], keys: SourceKeys, stores: PageSource, unwrapper: Unwrapper
+        cls,
+        pages: Iterable[PageState],
+        keys: SourceKeys,
+        stores: PageSource,
+        unwrapper: Unwrapper,
+        readers: Executor | None = None,
     ) -> "CohortContent":
         """Open pages of one cohort; an entry that two pages have is kept once.
+
+        `readers`: read and unwrap some at once; None: one after the other.
 
         Raises:
             IntegrityError: A page is whole in no key store.
@@ -61,14 +70,19 @@ class CohortContent:
         refs: list[PageRef] = []
         packs: dict[bytes, int] = {}
         cohort = Cohort(data_set="", rule_class="", span="")
-        for state in pages:
-            page = stores.get(state.ref)
-            cohort, entries, gone = open_index(page, keys)
-            numbers = np.array([packs.setdefault(p, len(packs)) for p in page.header.packs] or [0], np.uint16)
+
+        def opened(ref: PageRef) -> tuple[PageRef, PageHeader, tuple[Cohort, Array, Array], Array]:
+            page = stores.get(ref)
+            return ref, page.header, open_index(page, keys), open_keys(page, unwrapper)
+
+        for ref, header, (cohort, entries, gone), deks in each(  # noqa: B007 - the last one's cohort is all theirs
+            readers, opened, (state.ref for state in pages), ahead=PAGES_AHEAD
+        ):
+            numbers = np.array([packs.setdefault(p, len(packs)) for p in header.packs] or [0], np.uint16)
             mine = entries.copy()
             mine["pack"] = numbers[entries["pack"]] if len(entries) else entries["pack"]
-            parts.append((mine, open_keys(page, unwrapper), gone))
-            refs.append(state.ref)
+            parts.append((mine, deks, gone))
+            refs.append(ref)
         found = cls(
             cohort=cohort,
             keys=keys,
@@ -208,14 +222,21 @@ class Rewriter:
         self, contents: Iterable[CohortContent], result: Deletion, *, must_be_everywhere: bool
     ) -> list[PageRef]:
         place = self.repository.place
-        sealed = [self._seal(plain, content.keys) for content in contents for plain in content.pages()]
+        plain = [(page, content.keys) for content in contents for page in content.pages()]
+        # Sealed by those that put: wrapping a page's key may be a request to a service, too.
         if must_be_everywhere:
-            all_of(place.readers, lambda page: place.key_stores.put(*page), sealed)
-        else:
-            result.failed |= place.key_stores.put_where_possible(sealed, place.readers)
+            return all_of(place.readers, self._seal_and_put, plain)
+        sealed = all_of(place.readers, self._seal, plain)
+        result.failed |= place.key_stores.put_where_possible(sealed, place.readers)
         return [ref for ref, _ in sealed]
 
-    def _seal(self, plain: PagePlain, keys: SourceKeys) -> tuple[PageRef, bytes]:
+    def _seal_and_put(self, page: tuple[PagePlain, SourceKeys]) -> PageRef:
+        ref, raw = self._seal(page)
+        self.repository.place.key_stores.put(ref, raw)
+        return ref
+
+    def _seal(self, page: tuple[PagePlain, SourceKeys]) -> tuple[PageRef, bytes]:
+        plain, keys = page
         return seal_page(
             plain,
             keys=keys,
@@ -248,10 +269,30 @@ def fits(pages: int, entries: int) -> bool:
 
 
 def _first_of_each(rows: Array) -> Array:
-    keys = [chunk_id + inc for chunk_id, inc in zip(rows["id"].tolist(), rows["inc"].tolist(), strict=True)]
+    mask = np.ones(len(rows), bool)
+    first = _first_bits(rows)
+    if len(np.unique(first)) == len(first):  # so no two are alike, which is nearly always so
+        return mask
     seen: set[bytes] = set()
-    mask = np.zeros(len(rows), bool)
-    for i, key in enumerate(keys):
-        mask[i] = key not in seen
-        seen.add(key)
+    for i, (chunk_id, inc) in enumerate(zip(rows["id"].tolist(), rows["inc"].tolist(), strict=True)):
+        mask[i] = chunk_id + inc not in seen
+        seen.add(chunk_id + inc)
     return mask
+
+
+def _first_bits(rows: Array) -> Array:
+    """Return the first 64 bits of ids: equal ids have equal ones, others hardly ever."""
+    return rows["id"].copy().view("<u8")[::2]
+
+
+def touched(
+    pages: Iterable[PageState], gone: Collection[ChunkRef], keys: SourceKeys, stores: PageSource
+) -> list[PageState]:
+    """Return the pages that hold some of these chunks: only they have to be written anew.
+
+    Raises:
+        IntegrityError: A page is whole in no key store.
+    """
+    wanted = np.frombuffer(b"".join(ref.id for ref in gone), "<u8")[::2]
+    found = ((page, open_index(stores.get(page.ref), keys)[1]) for page in pages)
+    return [page for page, entries in found if np.isin(_first_bits(entries), wanted).any()]

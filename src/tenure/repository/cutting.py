@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from tenure.domain.errors import IntegrityError
 from tenure.repository import companion, layouts, mediacompanion, rows, tablereader
 from tenure.repository.chunkwriter import ChunkWriter
-from tenure.repository.content import CohortContent
+from tenure.repository.content import CohortContent, touched
 from tenure.repository.keystores import PageSource
 from tenure.repository.model import ChunkKind, ChunkRef, Cohort, holds_recordings
 from tenure.repository.packs import Packer
@@ -110,7 +110,8 @@ class Cutter:
             self._cut_rows(cut, mine)
         self._reader.drop(cut.cohort)
         if self._gone:
-            content = CohortContent.load(pages, self._keys, self._pages, self._repository.unwrapper)
+            holding = touched(pages, self._gone, self._keys, self._pages)
+            content = CohortContent.load(holding, self._keys, self._pages, self._repository.unwrapper)
             content.forget(self._gone, judged)
             self._contents[cut.cohort] = content
             self.chunks += len(self._gone)

@@ -11,6 +11,9 @@ R = TypeVar("R")
 AHEAD = 64
 """Results that may wait to be taken: enough to keep every thread of a pool busy while one answer is looked at."""
 
+PAGES_AHEAD = 8
+"""Key pages that are under way while one is taken in, some 800 KB each."""
+
 
 def each(
     executor: Executor | None, work: Callable[[T], R], items: Iterable[T], *, ahead: int = AHEAD

@@ -4,7 +4,10 @@ A month of calls is millions of chunks, and an object for each would take gigaby
 """
 
 from array import array
+from collections import deque
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence, ValuesView
+from mmap import MAP_ANONYMOUS, MAP_PRIVATE, mmap
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -16,6 +19,8 @@ from tenure.repository.page import Array
 _ID_BYTES = 16
 _REF_BYTES = 24
 _BUCKET = 32  # chunks looked through for one
+_SLAB = 65_536  # chunks whose values are put together
+_MAPPED = 65_536  # bytes of an array from which on it lies in memory of its own
 _SLICE = 8192  # chunks that are made into objects at a time
 _KINDS = {int(kind): kind for kind in ChunkKind}  # what `ChunkKind(number)` says, in a tenth of the time
 _BESIDE = np.dtype({"names": ["ref"], "formats": ["S24"], "offsets": [24], "itemsize": 64})  # of `page.ENTRY`
@@ -45,10 +50,10 @@ class Places(Mapping[ChunkRef, Place]):
     Ids are keyed hashes and so spread evenly: their first bits say where in the list to look.
     """
 
-    def __init__(self, columns: Mapping[str, Array], beside: bytes, packs: Sequence[bytes]) -> None:
+    def __init__(self, columns: dict[str, Array], beside: bytes, packs: Sequence[bytes]) -> None:
         """Take columns in the order of ids; `beside`: references that the column of this name numbers."""
-        self._ids = columns["id"].tobytes()
-        self._columns = {name: column for name, column in columns.items() if name != "id"}
+        self._ids = columns.pop("id").tobytes()
+        self._columns = columns
         self._incarnations = memoryview(columns["inc"].data)
         self._beside = beside
         self._packs = packs
@@ -168,23 +173,39 @@ class _Values(ValuesView[Place]):
 
 
 class _Column:
-    """Values that come in parts. It grows in place: the system moves its memory, nothing is held twice."""
+    """Values that come in parts, in slabs that the system has back as soon as they are let go."""
 
     def __init__(self, dtype: str) -> None:
-        self._held = np.zeros(0, dtype)
-        self._used = 0
+        self._dtype = np.dtype(dtype)
+        self._slabs: deque[Array] = deque()
+        self._used = _SLAB  # of the last slab
 
     def add(self, values: Array) -> None:
-        end = self._used + len(values)
-        if end > len(self._held):
-            self._held.resize(end + end // 8, refcheck=False)
-        self._held[self._used : end] = values
-        self._used = end
+        while len(values):
+            if self._used == _SLAB:
+                self._slabs.append(_mapped(_SLAB, self._dtype))
+                self._used = 0
+            part = values[: _SLAB - self._used]
+            self._slabs[-1][self._used : self._used + len(part)] = part
+            self._used += len(part)
+            values = values[len(part) :]
 
     def end(self) -> Array:
         """Return all values; no more may be added then."""
-        self._held.resize(self._used, refcheck=False)
-        return self._held
+        count = max(len(self._slabs) - 1, 0) * _SLAB + (self._used if self._slabs else 0)
+        whole = _mapped(count, self._dtype)
+        for start in range(0, count, _SLAB):
+            slab = self._slabs.popleft()
+            whole[start : start + _SLAB] = slab[: count - start]
+        return whole
+
+
+def _mapped(count: int, dtype: np.dtype[Any]) -> Array:
+    """Return an array in memory of its own, which goes back with it: what `malloc` gets back, it may keep."""
+    size = count * dtype.itemsize
+    if size < _MAPPED:
+        return np.zeros(count, dtype)
+    return np.frombuffer(mmap(-1, size, flags=MAP_PRIVATE | MAP_ANONYMOUS), dtype)
 
 
 class PlacesBuilder:
@@ -226,8 +247,9 @@ class PlacesBuilder:
         del first
         if len(again):
             order = np.delete(order, _overruled(columns, order, again))
-        for name, column in columns.items():
-            columns[name] = _ordered(column, order)
+        for name in list(columns):
+            columns[name] = _ordered(columns[name], order)
+        del order
         return Places(columns, bytes(self._beside), list(self._packs))
 
 
@@ -253,7 +275,10 @@ def _overruled(columns: Mapping[str, Array], order: NDArray[np.intp], again: NDA
 def _ordered(column: Array, order: NDArray[np.intp]) -> Array:
     """Return a column in another order, put so eight bytes at a time: a second copy would cost as much as the keys."""
     if column.dtype.itemsize <= 8:
-        return column[order]
+        out = _mapped(len(order), column.dtype)
+        return np.take(
+            column, order, out=out, mode="clip"
+        )  # which checks nothing, and so needs no second copy
     parts = column.view(np.uint64).reshape(len(column), column.dtype.itemsize // 8)
     for part in range(parts.shape[1]):
         parts[: len(order), part] = parts[order, part]

@@ -147,7 +147,7 @@ def reseal(repository: Repository, progress: Progress, *, at_once: int = PAGES_A
         IntegrityError: A page is whole in no key store.
         StalePlanError: A forgetting is at work, or pages were replaced meanwhile; run it again.
     """
-    state = repository.refresh()
+    state, place = repository.refresh(), repository.place
     epoch = repository.epoch().opened.epoch
     groups: dict[_Key, list[PageState]] = {}
     for page in state.pages.values():
@@ -159,7 +159,7 @@ def reseal(repository: Repository, progress: Progress, *, at_once: int = PAGES_A
         rewriter = rewriter_of(repository)  # before the pages are read: it says what they are read at
         contents = [
             CohortContent.load(
-                groups[key], repository.keys_of(key[0]), repository.place.key_stores, repository.unwrapper
+                groups[key], repository.keys_of(key[0]), place.key_stores, repository.unwrapper, place.readers
             )
             for key in batch
         ]

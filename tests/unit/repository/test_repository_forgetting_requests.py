@@ -177,3 +177,20 @@ def test_a_ledger_of_which_an_entry_is_missing_is_not_read_past_it() -> None:
     house.objects.delete(names.ledger_entry(missing))
     with pytest.raises(IntegrityError, match=f"entry {missing} is missing"):
         house.open(reader=False)
+
+
+def test_of_a_cohort_with_many_pages_only_those_are_replaced_that_hold_what_is_forgotten(
+    requests: Executor | None,
+) -> None:
+    house = House(requests=requests)
+    house.create("crm")
+    january = [rows(*range(100 * n, 100 * n + 90)) for n in range(4)]
+    numbers = [take(house, {k: v for some in january[: n + 1] for k, v in some.items()}) for n in range(4)]
+    before = {p.ref.page for p in house.open(reader=True).state.pages.values()}
+    forget(house, scope_of(house, 205))
+    after = {p.ref.page for p in house.open(reader=True).state.pages.values()}
+    assert len(after - before) == 1
+    assert len(before - after) <= 2, "the chunk of that row, and the one that a later snapshot cut elsewhere"
+    assert not found(house, 205)
+    assert all(205 not in keys_in(house, n) for n in numbers)
+    assert keys_in(house, numbers[-1]) == {k for some in january for k in some} - {205}
