@@ -43,6 +43,7 @@ from tenure.sources.base import Finding, Lookups, RowLayout, View
 if TYPE_CHECKING:
     from tenure.operations.redaction import Redactor, TableRedactor
 
+_TOOL = f"tenure {tenure.__version__}"
 TRIES = 3
 """How often a snapshot starts over before it gives up: forgettings are rare and short."""
 
@@ -157,6 +158,7 @@ class _Run:
         self._source = installation.catalogue.sources[name]
         self._repository: Repository = installation.open_writing()
         self._rules, self._rules_hash = rules_in_force(self._repository)
+        self._declared = msgspec.json.encode(self._source)
 
     def take(self) -> Taken:
         """Begin, read, write, commit."""
@@ -199,8 +201,8 @@ class _Run:
         outcome = Outcome(
             group=self._group,
             taken_at=view.taken_at.timestamp(),
-            tool=f"tenure {tenure.__version__}",
-            catalogue=msgspec.json.encode(self._source),
+            tool=_TOOL,
+            catalogue=self._declared,
             settings=self._in.settings_text,
             detector=DETECTOR_VERSION,
             rules=bytes.fromhex(self._rules_hash),
@@ -279,7 +281,8 @@ class _Run:
     def _recordings(self, session: Session, view: View, data_set: str, taken: Taken) -> None:
         task = self._in.progress.begin(f"{self._name}: {data_set}", total=None, unit="bytes")
         writer = session.media(data_set, open_recording=view.open, progress=task)
-        for batch in view.recordings(data_set):
+        same = session.builds_on(catalogue=self._declared, rules=bytes.fromhex(self._rules_hash), tool=_TOOL)
+        for batch in view.recordings(data_set, writer.unchanged if same else None):
             codes, cohorts = cohorts_of(batch, data_set, self._rules, session.open_span)
             writer.feed(batch, [cohorts[c] for c in codes.tolist()])
         trees = writer.end()

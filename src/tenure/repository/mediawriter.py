@@ -92,6 +92,19 @@ class MediaWriter:
             while len(self._jobs) > IN_FLIGHT:
                 self._collect()
 
+    def unchanged(
+        self, path: bytes, size: int, mtime_ns: int, sidecar_mtime_ns: int, sidecar_bytes: int
+    ) -> bool:
+        """Take a recording from the base if that has it, by its cohort there (`sources.base.Unchanged`).
+
+        For who knows that the base was taken by the same rules. One without a starting point is left to `feed`.
+        """
+        known = self._base.get(self._keys.path_hash(path, size, mtime_ns, sidecar_mtime_ns, sidecar_bytes))
+        if known is None or known[0].is_open:
+            return False
+        self._keep(*known)
+        return True
+
     def end(self) -> tuple[MediaTree, ...]:
         """Wait for the rest, write the last companions, and return the trees."""
         while self._jobs:

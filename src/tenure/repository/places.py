@@ -19,9 +19,11 @@ from tenure.repository.page import Array
 _ID_BYTES = 16
 _REF_BYTES = 24
 _BUCKET = 32  # chunks looked through for one
+_RESOLVED = 1 << 20  # companions that are looked up together
 _SLAB = 65_536  # chunks whose values are put together
 _MAPPED = 65_536  # bytes of an array from which on it lies in memory of its own
 _SLICE = 8192  # chunks that are made into objects at a time
+_NO_ROWS = np.zeros(0, np.int64)
 _KINDS = {int(kind): kind for kind in ChunkKind}  # what `ChunkKind(number)` says, in a tenth of the time
 _BESIDE = np.dtype({"names": ["ref"], "formats": ["S24"], "offsets": [24], "itemsize": 64})  # of `page.ENTRY`
 
@@ -50,12 +52,19 @@ class Places(Mapping[ChunkRef, Place]):
     Ids are keyed hashes and so spread evenly: their first bits say where in the list to look.
     """
 
-    def __init__(self, columns: dict[str, Array], beside: bytes, packs: Sequence[bytes]) -> None:
-        """Take columns in the order of ids; `beside`: references that the column of this name numbers."""
+    def __init__(
+        self, columns: dict[str, Array], others: bytes, packs: Sequence[bytes], whole: "Places | None" = None
+    ) -> None:
+        """Take columns in the order of ids.
+
+        The column `beside` numbers the chunks of `whole`, by default these; from their count on, references in
+        `others`.
+        """
         self._ids = columns.pop("id").tobytes()
         self._columns = columns
+        self._whole = whole or self
         self._incarnations = memoryview(columns["inc"].data)
-        self._beside = beside
+        self._others = others
         self._packs = packs
         bits = (len(columns["inc"]) // _BUCKET).bit_length()
         self._shift = 64 - bits
@@ -117,7 +126,11 @@ class Places(Mapping[ChunkRef, Place]):
         rows = np.sort(np.fromiter(found.values(), np.intp, len(found)))
         ids = np.frombuffer(self._ids, "V16")
         columns = {"id": ids[rows]} | {name: column[rows] for name, column in self._columns.items()}
-        return Places(columns, self._beside, self._packs)
+        return Places(columns, self._others, self._packs, self._whole)
+
+    def name_others(self, others: bytes) -> None:
+        """Name the references that are not among the chunks, n x 24 bytes."""
+        self._others = others
 
     @property
     def kinds(self) -> set[ChunkKind]:
@@ -128,6 +141,26 @@ class Places(Mapping[ChunkRef, Place]):
     def stored(self) -> int:
         """Return the chunks' sealed bytes together."""
         return int(self._columns["length"].sum(dtype=np.int64))
+
+    def ref(self, number: int) -> ChunkRef:
+        """Return a chunk's reference, or what else `beside` numbers."""
+        if number < len(self):
+            raw = self._ids[number * _ID_BYTES : (number + 1) * _ID_BYTES]
+            return ChunkRef(raw, self._incarnations[number].to_bytes(8, "little"))
+        at = (number - len(self)) * _REF_BYTES
+        return ChunkRef(self._others[at : at + _ID_BYTES], self._others[at + _ID_BYTES : at + _REF_BYTES])
+
+    def rows_of(self, refs: NDArray[np.bytes_]) -> NDArray[np.int64]:
+        """Return the numbers of chunks by references ("S24", n), -1 for each that is not among them."""
+        raw = np.ascontiguousarray(refs).view(np.uint64).reshape(-1, 3)
+        ids = np.frombuffer(self._ids, np.uint64).reshape(-1, 2)
+        if not len(ids):
+            return np.full(len(refs), -1)
+        at = np.minimum(np.searchsorted(_first_bits(ids.ravel()), raw[:, 0].byteswap()), len(ids) - 1)
+        same = (ids[at] == raw[:, :2]).all(axis=1) & (self._columns["inc"][at] == raw[:, 2])
+        for other in np.flatnonzero(~same).tolist():  # not there, or behind one that begins alike
+            at[other] = self._row(ChunkRef(raw[other, :2].tobytes(), raw[other, 2].tobytes()))
+        return at
 
     def _row(self, ref: ChunkRef) -> int:
         """Return a chunk's number, -1 where it is not among them."""
@@ -155,10 +188,9 @@ class Places(Mapping[ChunkRef, Place]):
         names = ("inc", "beside", "pack", "offset", "length", "plain", "kind", "coding")
         fields = zip(rows.tolist(), *(columns[name][rows].tolist() for name in names), strict=True)
         for i, (row, inc, beside, pack, offset, length, plain, kind, coding) in enumerate(fields):
-            other = self._beside[beside * _REF_BYTES : (beside + 1) * _REF_BYTES]
             yield Place(
                 ref=ChunkRef(self._ids[row * _ID_BYTES : (row + 1) * _ID_BYTES], inc.to_bytes(8, "little")),
-                companion=ChunkRef(other[:_ID_BYTES], other[_ID_BYTES:]), pack=self._packs[pack], offset=offset,
+                companion=self._whole.ref(beside), pack=self._packs[pack], offset=offset,
                 length=length, plain=plain, kind=_KINDS[kind], coding=coding, dek=deks[i * 32 : (i + 1) * 32],
             )  # fmt: skip
 
@@ -250,7 +282,24 @@ class PlacesBuilder:
         for name in list(columns):
             columns[name] = _ordered(columns[name], order)
         del order
-        return Places(columns, bytes(self._beside), list(self._packs))
+        return _resolved(columns, bytes(self._beside), list(self._packs))
+
+
+def _resolved(columns: dict[str, Array], beside: bytes, packs: Sequence[bytes]) -> Places:
+    """Return places whose companions are known by number: they are chunks of the same cohort, described once."""
+    refs, numbers = np.frombuffer(beside, "S24"), columns["beside"]
+    found = Places(columns, b"", packs)
+    rows = np.concatenate(
+        [found.rows_of(refs[at : at + _RESOLVED]) for at in range(0, len(refs), _RESOLVED)] or [_NO_ROWS]
+    )
+    missing = np.flatnonzero(rows < 0)
+    others, which = np.unique(refs[missing], return_inverse=True)
+    rows[missing] = which + len(found)
+    rows = rows.astype(np.uint32)
+    for at in range(0, len(numbers), _SLAB):
+        numbers[at : at + _SLAB] = rows[numbers[at : at + _SLAB]]
+    found.name_others(others.tobytes())
+    return found
 
 
 def _first_bits(ids: NDArray[np.uint64]) -> NDArray[np.uint64]:

@@ -181,6 +181,15 @@ class Session:
         root = self._base_root(data_set, "table")
         return None if root is None else root.layout
 
+    def builds_on(self, *, catalogue: bytes, rules: bytes, tool: str) -> bool:
+        """Whether the base was taken by the same catalogue, rules and program: what it says of a record holds still."""
+        base = self._parts.base
+        return (
+            base is not None
+            and self.may_reuse
+            and (base.catalogue, base.rules, base.tool) == (catalogue, rules, tool)
+        )
+
     def media(
         self,
         data_set: str,

@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
+import msgspec
+
 from tenure.domain.errors import TamperedError, UnsupportedFormatError
 from tenure.repository import wire
 from tenure.repository.model import ChunkKind, ChunkRef, Cohort, Layer, Tree, TreeEntry
@@ -73,8 +75,7 @@ class RootWire(Wire, frozen=True, kw_only=True):
     trees: tuple[TreeWire, ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MediaEntry:
+class MediaEntry(msgspec.Struct, frozen=True, kw_only=True):
     """A recording in a tree."""
 
     path_hash: bytes

@@ -110,6 +110,16 @@ Lookups = Mapping[str, Lookup]
 """Lookups by the name of the data set they look into."""
 
 
+class Unchanged(Protocol):
+    """Says of a listed recording that it is the one that an earlier snapshot has, and takes it from there."""
+
+    def __call__(
+        self, path: bytes, size: int, mtime_ns: int, sidecar_mtime_ns: int, sidecar_bytes: int
+    ) -> bool:
+        """Return whether it is; zeros for a sidecar that is not there."""
+        ...
+
+
 class View(Protocol):
     """A source, consistent at one instant, until closed.
 
@@ -139,8 +149,12 @@ class View(Protocol):
         """Yield a table in the order of its key, with facts; each batch as `refine` returns it, if given."""
         ...
 
-    def recordings(self, data_set: str) -> Iterator[RecordingBatch]:
-        """Yield a set of recordings in the order of their paths, with facts."""
+    def recordings(self, data_set: str, unchanged: Unchanged | None = None) -> Iterator[RecordingBatch]:
+        """Yield a set of recordings in the order of their paths, with facts.
+
+        `unchanged`: asked before a sidecar is read, where nothing but the files says what a recording's facts are; a
+        recording that it takes is not yielded.
+        """
         ...
 
     def open(self, recording: Recording) -> BinaryIO:

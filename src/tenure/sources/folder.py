@@ -17,7 +17,16 @@ import msgspec
 from tenure.domain.catalogue import DataSet, DataSetKind, Source
 from tenure.domain.clock import Clock
 from tenure.domain.errors import ConfigError, IncompleteSnapshotError
-from tenure.sources.base import Finding, Lookups, Recording, RecordingBatch, Refine, RowBatch, RowLayout
+from tenure.sources.base import (
+    Finding,
+    Lookups,
+    Recording,
+    RecordingBatch,
+    Refine,
+    RowBatch,
+    RowLayout,
+    Unchanged,
+)
 from tenure.sources.folderfacts import RecordingFacts, read_sidecar
 from tenure.sources.folderlive import FolderLive
 from tenure.sources.folderload import FolderLoader
@@ -155,17 +164,24 @@ class FolderView:
         """
         return len(self._pairs[self._of(data_set).name])
 
-    def recordings(self, data_set: str) -> Iterator[RecordingBatch]:
+    def recordings(self, data_set: str, unchanged: Unchanged | None = None) -> Iterator[RecordingBatch]:
         """Yield recordings in the order of their paths, sidecars read, with facts.
+
+        `unchanged`: see `View.recordings`.
 
         Raises:
             ConfigError: There is no such data set.
         """
         name = self._of(data_set).name
         pairs = self._pairs[name]
+        ask = unchanged if self._facts[name].are_settled else None
         for start in range(0, len(pairs), _BATCH):
-            found = tuple(self._recording(e, s) for e, s in pairs[start : start + _BATCH])
-            yield RecordingBatch(recordings=found, facts=self._facts[name].of(found))
+            part = pairs[start : start + _BATCH]
+            if ask is not None:
+                part = [pair for pair in part if not _asked(ask, *pair)]
+            if part:
+                found = tuple(self._recording(e, s) for e, s in part)
+                yield RecordingBatch(recordings=found, facts=self._facts[name].of(found))
 
     def _recording(self, entry: Entry, sidecar: Entry | None) -> Recording:
         text = None if sidecar is None else self._sidecar(sidecar)
@@ -233,3 +249,8 @@ class FolderView:
         if self._root >= 0:
             os.close(self._root)
             self._root = -1
+
+
+def _asked(unchanged: Unchanged, entry: Entry, sidecar: Entry | None) -> bool:
+    beside = (0, 0) if sidecar is None else (sidecar.mtime_ns, sidecar.size)
+    return unchanged(entry.path, entry.size, entry.mtime_ns, *beside)

@@ -76,6 +76,18 @@ class RecordingFacts:
         self._plan = fact_plan(self._layout, data_set, zone)
         self._links = {r: self._link(r) for r in self._references if not self._own(r)}
 
+    @property
+    def are_settled(self) -> bool:
+        """Whether a recording that has a starting point has the same facts for as long as its files stay as they are.
+
+        Not so where another source's rows are looked up; nor where a starting point is known without the sidecar, which
+        may be one that nobody can read: that is reported each time.
+        """
+        starting = self._data_set.starting_points.values()
+        return not self._links and (
+            not self._data_set.sidecar or all(r.startswith(_SIDECAR) for r in starting)
+        )
+
     @staticmethod
     def _own(reference: str) -> bool:
         return reference in _OF_FILE or reference.startswith(_SIDECAR)

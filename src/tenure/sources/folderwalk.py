@@ -4,8 +4,9 @@ import os
 import re
 import stat
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
+
+import msgspec
 
 from tenure.domain.errors import ConfigError, SourceUnavailableError
 from tenure.sources.base import Finding
@@ -13,8 +14,7 @@ from tenure.sources.base import Finding
 _PLACES = re.compile(r"\{(stem|name)\}")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Entry:
+class Entry(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """A regular file as it was listed; `path` relative to the root, raw bytes; times in nanoseconds."""
 
     path: bytes
@@ -103,12 +103,12 @@ def _take(
     item: os.DirEntry[bytes], path: bytes, found: list[Entry], waiting: list[bytes], findings: list[Finding]
 ) -> None:
     try:
-        if item.is_symlink():
+        if item.is_file(follow_symlinks=False):  # first, for nearly all are
+            found.append(entry_of(path, item.stat(follow_symlinks=False)))
+        elif item.is_symlink():
             findings.append(Finding(reason="a symbolic link was not followed", where=path))
         elif item.is_dir(follow_symlinks=False):
             waiting.append(path + b"/")
-        elif item.is_file(follow_symlinks=False):
-            found.append(entry_of(path, item.stat(follow_symlinks=False)))
         else:
             findings.append(Finding(reason="neither file nor directory, skipped", where=path))
     except OSError:
@@ -147,7 +147,9 @@ class Naming:
                 "a sidecar pattern needs {stem} or {name} and stays below the recording's directory"
             )
         self._files = _glob(files or "**/*")
-        self._sidecar = sidecar
+        self._sidecar = (
+            [p if i % 2 else os.fsencode(p) for i, p in enumerate(_PLACES.split(sidecar))] if sidecar else []
+        )
 
     def sidecar_of(self, path: bytes) -> bytes | None:
         """Return where a recording's sidecar would be; None where there is none."""
@@ -156,8 +158,7 @@ class Naming:
         directory, slash, name = path.rpartition(b"/")
         stem, dot, _ = name.rpartition(b".")
         places = {"name": name, "stem": stem if dot and stem else name}
-        pieces = _PLACES.split(self._sidecar)
-        made = b"".join(places[p] if i % 2 else os.fsencode(p) for i, p in enumerate(pieces))
+        made = b"".join([places[p] if isinstance(p, str) else p for p in self._sidecar])
         found = directory + slash + made
         return None if found == path else found
 

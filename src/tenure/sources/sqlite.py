@@ -19,7 +19,16 @@ from typing import BinaryIO
 from tenure.domain.catalogue import Source
 from tenure.domain.clock import Clock
 from tenure.domain.errors import ConfigError, IncompleteSnapshotError, SourceUnavailableError, TenureError
-from tenure.sources.base import Finding, Lookups, Recording, RecordingBatch, Refine, RowBatch, RowLayout
+from tenure.sources.base import (
+    Finding,
+    Lookups,
+    Recording,
+    RecordingBatch,
+    Refine,
+    RowBatch,
+    RowLayout,
+    Unchanged,
+)
 from tenure.sources.rowtext import fact_plan
 from tenure.sources.scratch import Claim, claim_folder
 from tenure.sources.sqlitedirect import direct_of
@@ -275,7 +284,7 @@ class SqliteView:
         reader = TableReader(self._connection, job, integer_key=found.key == (found.table.rowid,))
         return reader.read(self._readers)
 
-    def recordings(self, data_set: str) -> Iterator[RecordingBatch]:
+    def recordings(self, data_set: str, unchanged: Unchanged | None = None) -> Iterator[RecordingBatch]:  # noqa: ARG002 - the port's names
         """Refuse: a database holds no recordings.
 
         Raises:
