@@ -24,11 +24,15 @@ class Asked:
 
 @dataclass(slots=True, kw_only=True)
 class Proxy:
-    """Its address, every request it saw, and the harm to come: each is done to one request of its method, in order."""
+    """Its address, every request it saw, and the harm to come: each is done to one request of its method, in order.
+
+    `away`: the server is down; every connection is cut.
+    """
 
     endpoint: str = ""
     seen: list[str] = field(default_factory=list)
     harms: list[tuple[str, Harm]] = field(default_factory=list)
+    away: bool = False
 
     def harm(self, method: str, *harms: Harm) -> None:
         """Do harm to the next requests of a method, one each."""
@@ -97,7 +101,7 @@ class _Handler(BaseHTTPRequestHandler):
         proxy.seen.append(f"{self.command} {self.path}")
         asked = Asked(method=self.command, path=self.path, answer=lambda: self._passed_on(body))
         harm = proxy.take(self.command)
-        given = asked.answer() if harm is None else harm(asked)
+        given = None if proxy.away else asked.answer() if harm is None else harm(asked)
         self.close_connection = True
         if given is not None:
             self._send(*given)

@@ -59,13 +59,16 @@ def below() -> str:
     return f"site-{next(_numbers)}"
 
 
-def made(server: Server, buckets: tuple[str, str], folder: Path, endpoint: str) -> Installation:
+def made(
+    server: Server, buckets: tuple[str, str], folder: Path, endpoint: str, *, second: str = ""
+) -> Installation:
+    """Make an installation with a small CRM; `second`: where its second key store is reached, if elsewhere."""
     data, keys = buckets
     installation = Installation(folder=folder, environment=environment(server))
     ways = f"?endpoint={endpoint}&attempts=4"
     installation.works(
         "init", ".", "--object-store", f"s3://{data}/tenure{ways}",
-        "--key-store", f"first=s3://{keys}/one{ways}", "--key-store", f"second=s3://{keys}/two{ways}",
+        "--key-store", f"first=s3://{keys}/one{ways}", "--key-store", f"second=s3://{keys}/two{ways.replace(endpoint, second or endpoint)}",
     )  # fmt: skip
     config = folder / "tenure.yaml"
     text = config.read_text()

@@ -28,15 +28,17 @@ def prune(frame: Frame, only_plan: bool, no_repack: bool, drop: int | None) -> i
     with frame.installation() as installation:
         if only_plan:
             plan, _ = pruning.planned(installation)
-            freed = None
+            freed, confirmed = None, tuple[str, ...]()
         else:
             done = pruning.pruned(installation, repack=not no_repack, confirmed=drop)
-            plan, freed = done.plan, done.freed
+            plan, freed, confirmed = done.plan, done.freed, done.confirmed
     _tell_plan(frame, plan)
     document: dict[str, object] = {"drop": dict(plan.drop), "keep": dict(plan.keep)}
     if freed is not None:
         _tell(frame, freed)
-        document |= _figures(freed)
+        document |= _figures(freed) | {"confirmed": list(confirmed)}
+        for name in confirmed:
+            frame.say(f"Every key store has confirmed a forgetting now: certificate [bold]{name}[/].")
     frame.document(document)
     return 0 if freed is None or freed.is_whole else INCOMPLETE
 

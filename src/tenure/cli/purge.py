@@ -67,6 +67,10 @@ def tell(frame: Frame, done: Forgotten) -> None:
     )
     if went.pending:
         frame.say(f"[yellow]Not confirmed by key stores: {', '.join(went.pending_in_words())}[/]")
+        frame.say(
+            "Whoever holds these stores can still read it. Once they are back, or their locks ended, run `tenure prune`: it"
+            " deletes there what is left and issues a supplement to the certificate."
+        )
     if done.found:
         frame.say(f"[yellow]{number(done.found)} records were found live again; see the certificate.[/]")
     frame.say(f"Certificate [bold]{done.certificate}[/]: {done.page.with_suffix('.html')}")

@@ -181,14 +181,14 @@ def _stores(world: World, findings: Findings) -> list[StoreResult]:
             key_pages=went.pages,
             epoch=epoch,
             unreadable_since=None if pending else at,
-            final_on=None if pending else _final_on(at, world.repository.place.shred),
+            final_on=None if pending else final_on(at, world.repository.place.shred),
             pending=pending,
         )
     )
     return lines
 
 
-def _final_on(at: datetime, shred: timedelta) -> date:
+def final_on(at: datetime, shred: timedelta) -> date:
     """Return from when no key store has a version left: a bucket's lifecycle works once a day, after midnight UTC."""
     return (at + shred + timedelta(days=1)).date() if shred else at.date()
 

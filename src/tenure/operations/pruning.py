@@ -6,6 +6,7 @@ from tenure.control.processes import this_process
 from tenure.control.runs import RunOutcome, Runs
 from tenure.domain.errors import TenureError
 from tenure.operations import proven
+from tenure.operations.confirming import confirm
 from tenure.operations.installation import Installation
 from tenure.repository.keeping import PrunePlan, plan_prune
 from tenure.repository.pruning import Freed, Pruner
@@ -14,10 +15,11 @@ from tenure.repository.repository import Repository
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pruned:
-    """A prune: what was planned and what it freed."""
+    """A prune: what was planned, what it freed, and the supplements of forgettings that are confirmed everywhere now."""
 
     plan: PrunePlan
     freed: Freed
+    confirmed: tuple[str, ...] = ()
 
 
 def planned(installation: Installation) -> tuple[PrunePlan, Repository]:
@@ -50,6 +52,7 @@ def pruned(installation: Installation, *, repack: bool = True, confirmed: int | 
             plan, repository = planned(installation)
             plan.check(installation.keep.brake, confirmed=confirmed)
             freed = Pruner(repository, installation.progress).prune(plan, repack=repack)
+            supplements = confirm(installation, repository)
         except BaseException as e:
             code = e.exit_code if isinstance(e, TenureError) else 1
             runs.end(
@@ -60,7 +63,7 @@ def pruned(installation: Installation, *, repack: bool = True, confirmed: int | 
                 error=type(e).__name__,
             )
             raise
-        done = Pruned(plan=plan, freed=freed)
+        done = Pruned(plan=plan, freed=freed, confirmed=supplements)
         runs.end(
             run,
             outcome=RunOutcome.DONE if freed.is_whole else RunOutcome.INCOMPLETE,
