@@ -1,143 +1,58 @@
-"""A repository against a dictionary: whatever is done in whatever order, every snapshot reads as the model says."""
+"""A repository against a dictionary, in stores that keep their word, list late, or lock: whatever is done in whatever order,
+every snapshot reads as the model says.
+"""
 
-from dataclasses import dataclass
+from datetime import timedelta
 
 from hypothesis import HealthCheck, settings
-from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from support.repo import House, Rows, identities, read_calls, read_rows, take
-from support.ruins import assert_nothing_unnamed_after_sweep, assert_sound
-from tenure.crypto.hpke import RecipientPrivate
-from tenure.domain.progress import SilentProgress
-from tenure.repository import rotation
-from tenure.repository.forgetting import Forgetting, Order
-from tenure.repository.keeping import KeepPolicy, plan_prune
-from tenure.repository.model import Cohort
-from tenure.repository.pruning import Pruner
-from tenure.repository.scopes import Scope
-
-MONTHS = ("2025-01", "2025-02", "open:2026-03")
-KEYS = st.integers(min_value=0, max_value=30)
-ROW = st.tuples(
-    st.sampled_from(MONTHS), st.sampled_from(["anna", "bert"]), st.text("xyz\N{SNOWMAN}", max_size=40)
-)
-ORDER = Order(kind="purge", plan=b"", rules=b"", approvals=())
-SETTINGS = settings(
-    max_examples=40, stateful_step_count=14, deadline=None, suppress_health_check=list(HealthCheck)
-)
+from support.lagging import LaggingStore
+from support.repo import House
+from support.repositorymodel import RepositoryMachine
+from tenure.objectstore.locked import LockedStore
+from tenure.objectstore.memory import MemoryStore
+from tenure.repository import names
 
 
-@dataclass
-class Seen:
-    """One snapshot in the model: what it was taken of, and what is left."""
-
-    rows: dict[int, tuple[str, str, str]]
-    calls: dict[str, tuple[str, str, bytes]]
-    lost: int = 0
-    lost_calls: int = 0
+def often(examples: int) -> settings:
+    return settings(
+        max_examples=examples, stateful_step_count=14, deadline=None, suppress_health_check=list(HealthCheck)
+    )
 
 
-class RepositoryMachine(RuleBasedStateMachine):
-    @initialize()
-    def found(self) -> None:
-        self.house = House()
-        self.house.create("crm")
-        self.rows: dict[int, tuple[str, str, str]] = {}
-        self.calls: dict[str, tuple[str, str, bytes]] = {}
-        self.model: dict[int, Seen] = {}
+class LaggingMachine(RepositoryMachine):
+    """Every store lists what is new two listings late, and what is gone two listings longer."""
 
-    @rule(changes=st.dictionaries(KEYS, ROW, max_size=12), removed=st.sets(KEYS, max_size=5))
-    def edit_rows(self, changes: Rows, removed: set[int]) -> None:
-        self.rows = {k: v for k, v in (self.rows | dict(changes)).items() if k not in removed}
+    def made(self) -> House:
+        house = House()
+        house.objects = self.objects = LaggingStore(MemoryStore(house.clock))
+        self.keys = [LaggingStore(MemoryStore(house.clock)) for _ in range(2)]
+        house.key_stores = list(self.keys)
+        return house
 
-    @rule(name=st.sampled_from("abcd"), month=st.sampled_from(MONTHS[:2]), size=st.integers(0, 9000))
-    def record(self, name: str, month: str, size: int) -> None:
-        # Another take of the same recording has another size: that is how a writer sees that it changed.
-        self.calls = self.calls | {f"{name}{size}": (month, name, bytes([size % 251]) * size)}
+    def settle(self) -> None:
+        for store in (self.objects, *self.keys):
+            store.settle()
 
-    @rule()
-    def snapshot(self) -> None:
-        if self.rows:
-            self.model[take(self.house, self.rows, self.calls)] = Seen(dict(self.rows), dict(self.calls))
-            self.house.clock.advance(days=1)
 
-    @precondition(lambda self: bool(self.model))
-    @rule(keys=st.sets(KEYS, min_size=1, max_size=4), also_call=st.booleans())
-    def forget_records(self, *, keys: set[int], also_call: bool) -> None:
-        paths = sorted(self.calls)[:1] if also_call else []
-        repo = self.house.open(reader=True)
-        records = {
-            "notes": identities(repo, "crm", [f"i{k}".encode() for k in sorted(keys)]),
-            "calls": identities(repo, "crm", [p.encode() for p in paths]),
-        }
-        self._forget(Scope(records=records))
-        for seen in self.model.values():
-            seen.lost += len(keys & set(seen.rows))
-            seen.lost_calls += len(set(paths) & set(seen.calls))
-            seen.rows = {k: v for k, v in seen.rows.items() if k not in keys}
-            seen.calls = {p: v for p, v in seen.calls.items() if p not in paths}
-        self.rows = {k: v for k, v in self.rows.items() if k not in keys}
-        self.calls = {p: v for p, v in self.calls.items() if p not in paths}
+class LockingMachine(RepositoryMachine):
+    """Nothing that snapshots need can be deleted for ten days, and key pages always."""
 
-    @precondition(lambda self: bool(self.model))
-    @rule(month=st.sampled_from(MONTHS[:2]))
-    def forget_cohort(self, month: str) -> None:
-        self._forget(
-            Scope(cohorts=tuple(Cohort(data_set=d, rule_class="", span=month) for d in ("notes", "calls")))
-        )
-        for seen in self.model.values():
-            rows = {k: v for k, v in seen.rows.items() if v[0] != month}
-            calls = {p: v for p, v in seen.calls.items() if v[0] != month}
-            seen.lost += len(seen.rows) - len(rows)
-            seen.lost_calls += len(seen.calls) - len(calls)
-            seen.rows, seen.calls = rows, calls
-        self.rows = {k: v for k, v in self.rows.items() if v[0] != month}
-        self.calls = {p: v for p, v in self.calls.items() if v[0] != month}
+    PERIOD = timedelta(days=10)
 
-    def _forget(self, scope: Scope) -> None:
-        work = Forgetting(self.house.open(reader=True), self.house.executor, SilentProgress())
-        found = work.amend(work.order({"crm": scope}, ORDER), {"crm": scope}, left=0)
-        work.finish(found, work.carry_out(found), certificate="c")
+    def made(self) -> House:
+        house = House()
+        prefixes = (names.PACKS, names.MANIFESTS, names.LEDGER)
+        house.objects = LockedStore(MemoryStore(house.clock), period=self.PERIOD, prefixes=prefixes)
+        return house
 
-    @rule(last=st.integers(1, 3))
-    def prune(self, last: int) -> None:
-        repo = self.house.open(reader=True)
-        plan = plan_prune(repo.state, KeepPolicy(last=last, daily=0, weekly=0, monthly=0, yearly=0))
-        Pruner(repo, SilentProgress()).prune(plan)
-        self.model = {n: s for n, s in self.model.items() if n in sorted(self.model)[-last:]}
-
-    @rule()
-    def rotate(self) -> None:
-        self.house.readers.append(RecipientPrivate.generate())
-        rotation.open_epoch(
-            self.house.open(reader=True), self.house.recipients(), self.house.private_halves()
-        )
-        repo = self.house.open(reader=True)
-        rotation.reseal(repo, SilentProgress())
-        rotation.close_old_epochs(repo)
-        self.house.readers.pop(0)
-
-    @rule()
-    def checkpoint(self) -> None:
-        self.house.open(reader=True).ledger.checkpoint(self.house.purge)
-
-    @invariant()
-    def every_snapshot_reads_as_the_model_says(self) -> None:
-        repo = self.house.open(reader=True)
-        assert set(repo.state.snapshots) == set(self.model)
-        for number, seen in self.model.items():
-            rows, balance = read_rows(repo, number, self.house.executor)
-            assert rows == {k: (c, t) for k, (_, c, t) in seen.rows.items()}
-            assert (balance.records, balance.forgotten) == (len(seen.rows), seen.lost)
-            calls = read_calls(repo, number, self.house.executor)
-            assert calls == {p: v[2] for p, v in seen.calls.items()}
-
-    def teardown(self) -> None:
-        if hasattr(self, "house"):
-            assert_sound(self.house.open(reader=True), self.house)
-            assert_nothing_unnamed_after_sweep(self.house)
+    def settle(self) -> None:
+        self.house.clock.advance(days=self.PERIOD.days + 1)
 
 
 TestRepositoryAgainstItsModel = RepositoryMachine.TestCase
-TestRepositoryAgainstItsModel.settings = SETTINGS
+TestRepositoryAgainstItsModel.settings = often(40)
+TestInStoresThatListLate = LaggingMachine.TestCase
+TestInStoresThatListLate.settings = often(20)
+TestInAStoreThatLocks = LockingMachine.TestCase
+TestInAStoreThatLocks.settings = often(20)

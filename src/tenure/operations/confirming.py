@@ -7,6 +7,7 @@ deleted them, a supplement says from when on nothing opens it any more.
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import datetime
+from functools import partial
 
 from tenure.domain.errors import TamperedError, UnsupportedFormatError
 from tenure.evidence.certificate import Certificate, verify_certificate
@@ -29,8 +30,8 @@ def confirm(installation: Installation, repository: Repository) -> tuple[str, ..
     """
     issued = []
     for old, forget in _pending(installation, repository):
-        state = void_lapsed(repository)
-        if delete_unnamed(repository, state, kept_from_forgetting(state, forget)).failed:
+        void_lapsed(repository)
+        if delete_unnamed(repository, partial(kept_from_forgetting, forget)).failed:
             continue
         at = installation.clock.now()
         new = _supplement(old, repository, at)

@@ -8,6 +8,7 @@ not walked twice, figures come from the ledger, and pages that a crash left behi
 from collections.abc import Iterable, Mapping
 from concurrent.futures import Executor
 from dataclasses import dataclass, replace
+from functools import partial
 
 from tenure.crypto.hashing import random_bytes
 from tenure.domain.errors import (
@@ -218,8 +219,8 @@ class Forgetting:
 
     def _delete_leftovers(self, forget: ForgetState) -> Deletion:
         """Delete what crashes and dead writers left of these sources: such pages may hold keys of what goes."""
-        state = void_lapsed(self._repository)
-        return delete_unnamed(self._repository, state, kept_from_forgetting(state, forget))
+        void_lapsed(self._repository)
+        return delete_unnamed(self._repository, partial(kept_from_forgetting, forget))
 
     def _refuse_unfinished(self, forget: ForgetState) -> None:
         left = [

@@ -4,7 +4,7 @@ A page that was just put is not named yet either. So sessions that have lapsed a
 no late commit counts, and the pages of rewrites, which have no session, are left alone for `voids.MERGE_LEASE_S`.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 from tenure.domain.errors import IntegrityError, ObjectNotFoundError, ObjectStoreError, UnsupportedFormatError
@@ -33,6 +33,10 @@ class Unnamed:
         return (self.store.store.now() - self.info.modified).total_seconds()
 
 
+Keep = Callable[[Unnamed], bool]
+"""Says of a page that the ledger does not name that it stays all the same."""
+
+
 def void_lapsed(repository: Repository) -> State:
     """Void every session that has outlived its time, and return the state after that."""
     state = repository.refresh()
@@ -53,13 +57,25 @@ def named_pages(state: State) -> frozenset[str]:
 
 
 def delete_unnamed(
-    repository: Repository, state: State, keep: Callable[[Unnamed], bool], *, prefix: str = names.PAGES
+    repository: Repository, kept: Callable[[State], Keep], *, prefix: str = names.PAGES
 ) -> Deletion:
-    """Delete pages that `state` does not name, but those to `keep`, in every key store; a failing store is reported."""
-    stores, result, done = repository.place.key_stores, Deletion(), set[str]()
+    """Delete pages that the ledger does not name, but those to keep, in every key store; a failing store is reported.
+
+    What is named and kept, the ledger says as it is after the listings: whoever put a page that is listed had begun by
+    then, so its session stands there.
+    """
+    stores, result = repository.place.key_stores, Deletion()
+    listed: list[tuple[NamedStore, list[ObjectInfo]]] = []
     for named in stores.stores:
         try:
-            for found in _unnamed(named, named_pages(state), prefix):
+            listed.append((named, list(named.store.list(prefix))))
+        except ObjectStoreError:
+            result.failed.add(named.name)
+    state, done = repository.refresh(), set[str]()
+    keep, live = kept(state), named_pages(state)
+    for named, infos in listed:
+        try:
+            for found in _unnamed(named, infos, live):
                 if found.info.name not in done and not keep(found):
                     done.add(found.info.name)
         except ObjectStoreError:
@@ -69,7 +85,7 @@ def delete_unnamed(
     return deletion
 
 
-def kept_from_forgetting(state: State, forget: ForgetState) -> Callable[[Unnamed], bool]:
+def kept_from_forgetting(forget: ForgetState, state: State) -> Keep:
     """Return what a forgetting spares: other sources' pages, and those of sessions begun after its judging.
 
     While it is open no rewrite of its sources' pages counts but its own, and no snapshot begun before its judging
@@ -86,22 +102,25 @@ def kept_from_forgetting(state: State, forget: ForgetState) -> Callable[[Unnamed
     return keep
 
 
-def kept_from_sweep(repository: Repository, state: State) -> Callable[[Unnamed], bool]:
+def kept_from_sweep(repository: Repository, state: State) -> Keep:
     """Return what a sweep spares: pages of sessions under way, and rewrites that may still be named."""
-    tags = {repository.keys_of(bytes.fromhex(w)).tag(SCOPE) for w in state.writers}
+    tags = {repository.keys_of(w.writer).tag(SCOPE) for w in repository.secrets.writers}
+    known = {w.writer for w in repository.secrets.writers}
 
     def keep(found: Unnamed) -> bool:
         header = found.header
         if header is not None and header.session.hex() in state.sessions:
             return True
+        if header is not None and header.writer not in known:
+            return True  # admitted since this repository was opened
         leased = header is None or header.session == NO_SESSION or header.tag in tags
         return leased and found.age() <= MERGE_LEASE_S
 
     return keep
 
 
-def _unnamed(named: NamedStore, live: frozenset[str], prefix: str) -> Iterator[Unnamed]:
-    for info in list(named.store.list(prefix)):
+def _unnamed(named: NamedStore, infos: Iterable[ObjectInfo], live: frozenset[str]) -> Iterator[Unnamed]:
+    for info in infos:
         if info.name.rsplit("/", 1)[-1] in live:
             continue
         try:

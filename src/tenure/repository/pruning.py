@@ -9,6 +9,7 @@ that are mostly dead is then moved together (`repacking`), and those packs go to
 
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from functools import partial
 
 from tenure.domain.errors import (
     HoldViolationError,
@@ -154,15 +155,20 @@ class Pruner:
         Raises:
             IntegrityError: A live page is whole in no key store, so nobody knows which packs are needed.
         """
-        repository, state = self._repository, void_lapsed(self._repository)
-        now = repository.place.objects.now().timestamp()
-        deletion = delete_unnamed(repository, state, kept_from_sweep(repository, state))
+        repository = self._repository
+        objects = repository.place.objects
+        void_lapsed(repository)
+        now = objects.now().timestamp()
+        deletion = delete_unnamed(repository, partial(kept_from_sweep, repository))
         freed.pages += deletion.pages
         freed.pending |= deletion.failed
+        manifests, listed = list(objects.list(names.MANIFESTS)), list(objects.list(names.PACKS))
+        # Read after the listings: whoever put what is listed had begun by then, and stands here.
+        state = repository.refresh()
         for named in repository.place.key_stores.stores:
             self._mend(state, named, freed)
         wanted = {s.entry.manifest for s in state.snapshots.values()}
-        for info in list(repository.place.objects.list(names.MANIFESTS)):
+        for info in manifests:
             if info.name not in wanted and info.name.rsplit("-", 1)[-1] not in state.sessions:
                 freed.manifests += self._delete(info, freed)
         packs = {
@@ -171,7 +177,7 @@ class Pruner:
             for p in repository.place.key_stores.get(page.ref).header.packs
         }
         oldest = min((s.began_at - CLOCK_MARGIN_S for s in state.sessions.values()), default=now)
-        for info in list(repository.place.objects.list(names.PACKS)):
+        for info in listed:
             if info.name not in packs and info.modified.timestamp() < min(oldest, now - MERGE_LEASE_S):
                 freed.packs += self._delete(info, freed)
         if freed.packs or freed.pages or freed.manifests:
@@ -202,6 +208,10 @@ class Pruner:
             for page in state.pages.values():
                 if not stores.has_whole(page.ref, named):
                     stores.mend(page.ref, named)
+                    if page.ref.page.hex() not in self._repository.refresh().pages:  # forgotten meanwhile
+                        ref = page.ref
+                        named.store.delete(names.page(ref.epoch, ref.tag, ref.page))
+                        continue
                     freed.mended += 1
         except ObjectStoreError:
             freed.pending.add(named.name)

@@ -203,7 +203,7 @@ def close_old_epochs(repository: Repository) -> tuple[int, ...]:
     for number, old in sorted(state.epochs.items()):
         if number >= epoch or old.state == "closed" or number in left:
             continue
-        deletion = delete_unnamed(repository, state, lambda _: False, prefix=f"{names.PAGES}{number}/")
+        deletion = delete_unnamed(repository, lambda _: lambda _: False, prefix=f"{names.PAGES}{number}/")
         if not deletion.failed:
             repository.ledger.append(Epoch(epoch=number, state="closed"), repository.purge_key)
             closed.append(number)
