@@ -109,6 +109,18 @@ def test_a_snapshot_that_began_before_and_ends_after_is_whole(work: Callable[[Re
     assert_sound(house.open(reader=True), house)
 
 
+@pytest.mark.parametrize("where", [names.PAGES, names.MANIFESTS, names.PACKS])
+def test_what_a_prune_deletes_while_a_verification_looks_is_no_damage(where: str) -> None:
+    house, _ = house_with(*(rows(*range(20), text=f"take {n}") for n in range(4)))
+    house.clock.advance(hours=3)
+    inside = House(**{f: getattr(house, f) for f in house.__dataclass_fields__})
+    assert house.objects is not None
+    stores, place = [house.objects, *house.key_stores], 1 if where == names.PAGES else 0
+    stores[place] = Interrupting(stores[place], where, "after", lambda: prune(inside.open(reader=True)))
+    assert_sound(house.open(reader=True), replace(house, objects=stores[0], key_stores=stores[1:]))
+    assert len(house.open(reader=True).state.snapshots) == 2
+
+
 @pytest.mark.parametrize("when", ["before", "after"])
 def test_a_snapshot_taken_while_leftovers_of_a_forgetting_are_deleted_is_whole(when: str) -> None:
     house, numbers = house_with(rows(*range(20)))
