@@ -84,6 +84,36 @@ class TestAwsKms:
         centre.run("verify", "--read-data", "100%").worked()
         centre.run("drill", "crm").worked()
 
+    def test_each_command_asks_the_service_once_for_each_page_it_opens_or_seals(
+        self, centre: Kept, kms: KmsServer
+    ) -> None:
+        """What a service bills, and what its limits of requests a second are about."""
+
+        def asked(*words: str) -> tuple[int, int]:
+            kms.asked.clear()
+            centre.run(*words).worked()
+            return kms.asked["Encrypt"], kms.asked["Decrypt"]
+
+        def pages() -> int:
+            return int(centre.run("keys", "status", "--json").worked().document["pages"])
+
+        before = pages()
+        make_more(centre)
+        sealed, opened = asked("snapshot", "crm")
+        added = pages() - before
+        assert added > 0
+        assert (sealed, opened) == (added, 0), "a snapshot opens nothing"
+        sealed, opened = asked("restore", "crm", "--to", "once")
+        assert sealed == 0
+        assert opened <= pages() + 1, "every page at most once, and the epoch's secrets"
+        total, epochs = pages(), 1
+        sealed, opened = asked("keys", "rotate")
+        writers = 2
+        assert sealed <= total + writers + epochs, (
+            "every page once, a sample of each writer, the epoch's secrets"
+        )
+        assert opened <= 2 * total + 2 * (writers + epochs) + 4, "every page, and the proof with the new key"
+
     def test_an_alias_is_written_down_as_the_key_it_stands_for(
         self, tmp_path: Path, kms: KmsServer, arn: str
     ) -> None:
