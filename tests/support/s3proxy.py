@@ -2,10 +2,12 @@
 
 import contextlib
 import http.client
+import ssl
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from urllib.parse import urlsplit
 
 Answer = tuple[int, list[tuple[str, str]], bytes]
@@ -95,6 +97,10 @@ class _Handler(BaseHTTPRequestHandler):
     def log_message(self, *_: object) -> None:
         pass
 
+    def handle(self) -> None:
+        with contextlib.suppress(ssl.SSLError, ConnectionError):  # a client that does not trust us hangs up
+            super().handle()
+
     def _handle(self) -> None:
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
         proxy = self.server.proxy
@@ -130,13 +136,18 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 @contextlib.contextmanager
-def between(server: str) -> Iterator[Proxy]:
-    """Run a proxy in front of a server."""
+def between(server: str, *, certificate: Path | None = None) -> Iterator[Proxy]:
+    """Run a proxy in front of a server; `certificate`: a file of key and certificate, to speak TLS with clients."""
     proxy = Proxy()
     httpd = _Server(proxy, urlsplit(server).netloc)
+    if certificate is not None:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(certificate)
+        httpd.socket = context.wrap_socket(httpd.socket, server_side=True)
     thread = threading.Thread(target=httpd.serve_forever, daemon=True)
     thread.start()
-    proxy.endpoint = f"http://127.0.0.1:{httpd.server_address[1]}"
+    scheme = "http" if certificate is None else "https"
+    proxy.endpoint = f"{scheme}://127.0.0.1:{httpd.server_address[1]}"
     try:
         yield proxy
     finally:

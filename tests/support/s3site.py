@@ -60,12 +60,15 @@ def below() -> str:
 
 
 def made(
-    server: Server, buckets: tuple[str, str], folder: Path, endpoint: str, *, second: str = ""
+    server: Server, buckets: tuple[str, str], folder: Path, endpoint: str, *, second: str = "", more: str = ""
 ) -> Installation:
-    """Make an installation with a small CRM; `second`: where its second key store is reached, if elsewhere."""
+    """Make an installation with a small CRM.
+
+    `second`: where its second key store is reached, if elsewhere; `more`: for every address.
+    """
     data, keys = buckets
     installation = Installation(folder=folder, environment=environment(server))
-    ways = f"?endpoint={endpoint}&attempts=4"
+    ways = f"?endpoint={endpoint}&attempts=4{more}"
     installation.works(
         "init", ".", "--object-store", f"s3://{data}/tenure{ways}",
         "--key-store", f"first=s3://{keys}/one{ways}", "--key-store", f"second=s3://{keys}/two{ways.replace(endpoint, second or endpoint)}",
