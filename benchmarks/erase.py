@@ -181,5 +181,5 @@ def _tell(spent: Spent, places: list[Place]) -> None:
 
 
 def _allowed(spent: Spent, written: Counter[str]) -> int:
-    """Return pages x key stores + replacement packs + ledger entries."""
-    return spent.pages * 2 + written["data"] + written["ledger"]
+    """Return pages x key stores + replacement packs + ledger entries; the intent and the judging have a page each, too."""
+    return (spent.pages + 2) * 2 + written["data"] + written["ledger"]

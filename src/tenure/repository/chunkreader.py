@@ -26,7 +26,8 @@ from tenure.repository.kept import Kept
 from tenure.repository.keystores import PageSource
 from tenure.repository.model import ChunkKind, ChunkRef, Cohort
 from tenure.repository.page import Array, PageBytes, open_index, open_keys
-from tenure.repository.places import Place, Places, PlacesBuilder
+from tenure.repository.places import Place, Places
+from tenure.repository.placesbuilder import PlacesBuilder
 from tenure.repository.secrets import STRUCTURE, SourceKeys
 from tenure.repository.state import State
 

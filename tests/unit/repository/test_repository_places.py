@@ -4,12 +4,14 @@ from collections.abc import Sequence
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from tenure.repository import placesbuilder
 from tenure.repository.model import ChunkKind, ChunkRef
 from tenure.repository.page import ENTRY, Array
-from tenure.repository.places import Place, Places, PlacesBuilder
+from tenure.repository.places import Place, Places
+from tenure.repository.placesbuilder import PlacesBuilder
 
 
 def entries_of(places: Sequence[Place], packs: list[bytes]) -> tuple[Array, Array]:
@@ -20,6 +22,12 @@ def entries_of(places: Sequence[Place], packs: list[bytes]) -> tuple[Array, Arra
             packs.index(p.pack), p.kind, p.coding,
         )  # fmt: skip
     return entries, np.frombuffer(b"".join(p.dek for p in places), np.uint8).reshape(-1, 32)
+
+
+@pytest.fixture(params=["few", "many"], autouse=True)
+def _size(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    if request.param == "many":
+        monkeypatch.setattr(placesbuilder, "_FEW", -1)
 
 
 def built(pages: Sequence[Sequence[Place]], *, keyed: bool = True) -> Places:
@@ -56,6 +64,7 @@ places = st.builds(
 pages = st.lists(st.lists(places, max_size=40), max_size=4)
 
 
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(pages, st.lists(refs, max_size=5))
 def test_an_index_is_what_a_dictionary_would_be(found: list[list[Place]], others: list[ChunkRef]) -> None:
     wanted = {p.ref: p for page in found for p in page}
@@ -72,6 +81,7 @@ def test_an_index_is_what_a_dictionary_would_be(found: list[list[Place]], others
         assert {p.ref for p in index.of_kinds((kind,))} == {p.ref for p in wanted.values() if p.kind is kind}
 
 
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(pages, st.data())
 def test_a_part_of_an_index_holds_that_part_alone(found: list[list[Place]], data: st.DataObject) -> None:
     index = built(found)
