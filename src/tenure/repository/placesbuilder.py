@@ -126,7 +126,7 @@ def _each(entries: Array, packs: Sequence[bytes], deks: Array | None) -> Iterato
         )  # fmt: skip
 
 
-def _resolved(columns: dict[str, Array], beside: bytes, packs: Sequence[bytes]) -> "ManyPlaces":
+def _resolved(columns: dict[str, Array], beside: bytes, packs: Sequence[bytes]) -> ManyPlaces:
     """Return places whose companions are known by number: they are chunks of the same cohort, described once."""
     refs, numbers = np.frombuffer(beside, "S24"), columns["beside"]
     found = ManyPlaces(columns, b"", packs)
@@ -161,9 +161,8 @@ def _ordered(column: Array, order: NDArray[np.intp]) -> Array:
     """Return a column in another order, put so eight bytes at a time: a second copy would cost as much as the keys."""
     if column.dtype.itemsize <= 8:
         out = _mapped(len(order), column.dtype)
-        return np.take(
-            column, order, out=out, mode="clip"
-        )  # which checks nothing, and so needs no second copy
+        # "clip" checks nothing, and so needs no second copy.
+        return np.take(column, order, out=out, mode="clip")
     parts = column.view(np.uint64).reshape(len(column), column.dtype.itemsize // 8)
     for part in range(parts.shape[1]):
         parts[: len(order), part] = parts[order, part]

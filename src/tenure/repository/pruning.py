@@ -205,7 +205,7 @@ class Pruner:
         """Put right the live pages that a key store lacks or has damaged: it was down, or it lost them."""
         stores = self._repository.place.key_stores
         try:
-            for page in state.pages.values():
+            for page in list(state.pages.values()):  # a list: the state goes on when the ledger is read on
                 if not stores.has_whole(page.ref, named):
                     stores.mend(page.ref, named)
                     if page.ref.page.hex() not in self._repository.refresh().pages:  # forgotten meanwhile

@@ -169,6 +169,7 @@ class Session:
                 for entry in read_media_tree(cohort, wire, self._parts.reader.structure).entries:
                     if entry.companion in places and all(c in places for c in entry.chunks):
                         found[entry.path_hash] = (cohort, entry)
+            self._parts.reader.drop(cohort)
         return found
 
     def base_cohorts(self, data_set: str) -> list[tuple[Cohort, int]]:

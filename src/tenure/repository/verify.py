@@ -101,7 +101,7 @@ def with_keys(repository: Repository, *, reading: Reading, progress: Progress) -
     """
     found = Verification()
     state = repository.refresh()
-    for page in state.pages.values():
+    for page in list(state.pages.values()):  # a list: the state goes on when the ledger is read on
         lacking = repository.place.key_stores.lacking(page.ref)
         if lacking and page.ref.page.hex() not in repository.refresh().pages:
             continue  # replaced meanwhile

@@ -6,14 +6,16 @@ from datetime import datetime
 
 import pytest
 
-from support.forgets import ORDER, forgetting, house_with, keys_in, rows, scope_of
+from support.forgets import ORDER, forget, forgetting, house_with, keys_in, rows, scope_of
 from support.repo import House, outcome, take, write_rows
 from support.ruins import assert_sound
 from tenure.domain.progress import SilentProgress
 from tenure.objectstore.base import Buffer, ObjectInfo, ObjectStore
-from tenure.repository import names
+from tenure.repository import names, verify
 from tenure.repository.keeping import KeepPolicy, plan_prune
+from tenure.repository.page import open_index
 from tenure.repository.pruning import Freed, Pruner
+from tenure.repository.readback import Reading
 from tenure.repository.repository import Repository
 
 
@@ -138,3 +140,57 @@ def test_a_snapshot_taken_while_leftovers_of_a_forgetting_are_deleted_is_whole(w
     assert keys_in(house, numbers[0]) == set(range(20)) - {2}
     assert keys_in(house, taken[0]) == set(now)
     assert_sound(house.open(reader=True), house)
+
+
+def test_a_page_that_is_replaced_while_a_verification_asks_for_it_is_no_damage() -> None:
+    house, _ = house_with(rows(*range(20)))
+    (old,) = (p for p in _names(house, 0) if _holds_rows(house, p))
+    inside = House(**{f: getattr(house, f) for f in house.__dataclass_fields__})
+
+    class Late(Interrupting):
+        """Has a record forgotten right before its page is read."""
+
+        def get(self, name: str, *, offset: int = 0, length: int | None = None) -> bytes:
+            if name == old and not self.happened:
+                self.happened = True
+                forget(inside, scope_of(house, 2))
+            return super().get(name, offset=offset, length=length)
+
+    late = Late(house.key_stores[0], "none", "before", lambda: None)
+    reading = replace(house, key_stores=[late, house.key_stores[1]]).open(reader=True)
+    found = verify.with_keys(reading, reading=Reading(share=1), progress=SilentProgress())
+    assert late.happened
+    assert found.damage == []
+
+
+def test_a_page_that_is_forgotten_while_it_is_copied_back_does_not_stay() -> None:
+    house, numbers = house_with(rows(*range(20)))
+    (old,) = (p for p in _names(house, 1) if p in _names(house, 0) and _holds_rows(house, p))
+    house.key_stores[0].delete(old)
+    inside = House(**{f: getattr(house, f) for f in house.__dataclass_fields__})
+
+    class Late(Interrupting):
+        """Has the record forgotten right before the copy of its page is put."""
+
+        def put(self, name: str, content: Buffer, *, until: datetime | None = None) -> ObjectInfo:
+            if name == old and not self.happened:
+                self.happened = True
+                forget(inside, scope_of(house, 2))
+            return super().put(name, content, until=until)
+
+    late = Late(house.key_stores[0], "none", "before", lambda: None)
+    sweep(replace(house, key_stores=[late, house.key_stores[1]]).open(reader=True))
+    assert late.happened
+    assert old not in _names(house, 0) | _names(house, 1)
+    assert keys_in(house, numbers[0]) == set(range(20)) - {2}
+
+
+def _names(house: House, store: int) -> set[str]:
+    return {info.name for info in house.key_stores[store].list(names.PAGES)}
+
+
+def _holds_rows(house: House, name: str) -> bool:
+    repo = house.open(reader=True)
+    (state,) = (p for p in repo.state.pages.values() if p.ref.page.hex() in name)
+    cohort, _, _ = open_index(repo.place.key_stores.get(state.ref), repo.keys_of(state.ref.writer))
+    return cohort.data_set == "notes"
