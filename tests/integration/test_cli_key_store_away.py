@@ -31,6 +31,18 @@ def last_copies_gone(here: Installation) -> dict[str, str | None]:
     return {one["id"]: one["last_copy_gone_on"] for one in listed}
 
 
+def assert_counted_once(here: Installation, certificate: str) -> None:
+    """A certificate and its supplement are two documents about one erasure."""
+    assert "see its supplement" in here.works("evidence", "list")
+    assert "pending" in here.works("evidence", "show", certificate)
+    assert f"Supplement to {certificate}" in here.works("evidence", "show", f"{certificate}-confirmed")
+    here.works("report", "--to", "report.html")
+    page = (here.folder / "report.html").read_text("utf-8")
+    assert f"{certificate}-confirmed.html" in page
+    assert f"{certificate}.html" not in page, "one erasure counts once"
+    assert "1 erasure on request" in page
+
+
 def test_an_erasure_goes_on_without_a_store_and_is_certified_when_that_has_confirmed(
     here: Installation, proxy: Proxy
 ) -> None:
@@ -59,6 +71,7 @@ def test_an_erasure_goes_on_without_a_store_and_is_certified_when_that_has_confi
     found = last_copies_gone(here)
     assert found[certificate] is None, "what was signed stays as it was"
     assert found[f"{certificate}-confirmed"] is not None
+    assert_counted_once(here, certificate)
     assert json.loads(here.works("prune", "--json"))["confirmed"] == []
     here.works("keys", "status")
     here.works("evidence", "verify")

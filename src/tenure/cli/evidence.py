@@ -8,7 +8,7 @@ import msgspec
 
 from tenure.cli.frame import INCOMPLETE, Frame, common, number
 from tenure.domain.errors import ConfigError, TamperedError
-from tenure.evidence.certificate import Certificate, verify_certificate
+from tenure.evidence.certificate import SUPPLEMENT, Certificate, completed, verify_certificate
 from tenure.evidence.directory import Severity
 from tenure.operations.installation import Installation
 
@@ -24,6 +24,7 @@ def list_(frame: Frame) -> int:
     """List certificates."""
     with frame.installation() as installation:
         found = _certificates(installation)
+    counting = completed(found)
     rows = [
         [
             c.id,
@@ -31,7 +32,7 @@ def list_(frame: Frame) -> int:
             f"{c.issued_at:%Y-%m-%d %H:%M}",
             number(c.records),
             c.request,
-            str(c.last_copy_gone_on or "pending"),
+            str(c.last_copy_gone_on or ("pending" if c in counting else "see its supplement")),
         ]
         for c in found
     ]
@@ -53,6 +54,7 @@ def list_(frame: Frame) -> int:
                     "records": c.records,
                     "request": c.request,
                     "last_copy_gone_on": c.last_copy_gone_on,
+                    "supplement": c.id + SUPPLEMENT if c not in counting else None,
                 }
                 for c in found
             ]
@@ -67,7 +69,10 @@ def list_(frame: Frame) -> int:
 def show(frame: Frame, certificate: str) -> int:
     """Show CERTIFICATE, its signature checked, and where its page lies."""
     with frame.installation() as installation:
-        found = [c for c in _certificates(installation) if c.id.startswith(certificate)]
+        every = _certificates(installation)
+        found = [c for c in every if c.id == certificate] or [
+            c for c in every if c.id.startswith(certificate)
+        ]
         page = installation.place.state / "evidence" / "certificates"
     if len(found) != 1:
         raise ConfigError(

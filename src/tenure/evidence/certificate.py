@@ -4,6 +4,7 @@ A certificate holds no personal data: subjects and sets appear as keyed hashes. 
 for machines and as a page for people.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import date, datetime
 from enum import StrEnum
@@ -13,6 +14,8 @@ from tenure.domain.errors import TamperedError
 from tenure.evidence.documents import SignedDocument, canonical, sign_document, typed
 
 FORMAT = "tenure certificate 1"
+SUPPLEMENT = "-confirmed"
+"""How the id of a supplement ends: a certificate that says again what another says, once nothing of that is pending."""
 
 
 class CertificateKind(StrEnum):
@@ -129,6 +132,13 @@ class Certificate:
     def records(self) -> int:
         """Records removed, counted once: the most that any one store held."""
         return max((s.records for s in self.stores), default=0)
+
+
+def completed(certificates: Iterable[Certificate]) -> list[Certificate]:
+    """Return certificates in their order, but those that have a supplement: it stands for them, and counts once."""
+    every = list(certificates)
+    ids = {c.id for c in every}
+    return [c for c in every if c.id + SUPPLEMENT not in ids]
 
 
 def sign_certificate(certificate: Certificate, signing_key: SigningKey) -> SignedDocument:

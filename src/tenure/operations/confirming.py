@@ -10,14 +10,12 @@ from datetime import datetime
 from functools import partial
 
 from tenure.domain.errors import TamperedError, UnsupportedFormatError
-from tenure.evidence.certificate import Certificate, verify_certificate
+from tenure.evidence.certificate import SUPPLEMENT, Certificate, verify_certificate
 from tenure.operations.certifying import certificate_id, final_on
 from tenure.operations.installation import Installation
 from tenure.repository.leftovers import delete_unnamed, kept_from_forgetting, void_lapsed
 from tenure.repository.repository import Repository
 from tenure.repository.state import ForgetState
-
-SUFFIX = "-confirmed"
 
 
 def confirm(installation: Installation, repository: Repository) -> tuple[str, ...]:
@@ -51,7 +49,7 @@ def _pending(installation: Installation, repository: Repository) -> Iterator[tup
             continue  # `tenure evidence verify` tells; nothing is built on it
     forgets = {certificate_id(f): f for f in repository.refresh().forgets.values() if f.done}
     for name, old in sorted(found.items()):
-        if any(s.pending for s in old.stores) and name + SUFFIX not in found and name in forgets:
+        if any(s.pending for s in old.stores) and name + SUPPLEMENT not in found and name in forgets:
             yield old, forgets[name]
 
 
@@ -62,7 +60,7 @@ def _supplement(old: Certificate, repository: Repository, at: datetime) -> Certi
     ]
     return replace(
         old,
-        id=old.id + SUFFIX,
+        id=old.id + SUPPLEMENT,
         issued_at=at,
         set_in_words=f"Supplement to {old.id}, now that every key store has confirmed. {old.set_in_words}",
         stores=tuple(stores),

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import tenure
 from tenure.control.runs import Runs
-from tenure.evidence.certificate import Certificate, CertificateKind, verify_certificate
+from tenure.evidence.certificate import Certificate, CertificateKind, completed, verify_certificate
 from tenure.evidence.files import replace_durably
 from tenure.evidence.pages import installation_page
 from tenure.evidence.views import (
@@ -128,14 +128,16 @@ def _removals(
 ) -> tuple[tuple[Removal, ...], bool, bool]:
     """Return removals oldest first, and whether any was approved by one person, or under local keys."""
     key = installation.evidence_key.public()
+    pages = {
+        path.stem: path.with_suffix(".html").absolute() for path, _ in installation.evidence.certificates()
+    }
+    every = (verify_certificate(document, key) for _, document in installation.evidence.certificates())
     found: list[Removal] = []
     one_person = weak = False
-    for path, document in installation.evidence.certificates():
-        certificate = verify_certificate(document, key)
+    for certificate in completed(every):
         one_person |= certificate.one_person_mode
         weak |= certificate.weak_forgetting
-        page = path.with_suffix(".html").absolute()
-        link = Path(os.path.relpath(page, target.absolute().parent)).as_posix()
+        link = Path(os.path.relpath(pages[certificate.id], target.absolute().parent)).as_posix()
         found.append(_removal(certificate, repository, link))
     return tuple(sorted(found, key=lambda r: r.at)), one_person, weak
 
