@@ -151,6 +151,10 @@ class World:
         """Rotate the keys, sometimes cut short; the next one goes on."""
         if self.chance.random() < 0.4:
             code, out = self.run("keys", "rotate", may_die=True)
+            if code > 0 and "tenure snapshot crm" in out:  # one was killed: do as the message says
+                self.works("snapshot", "crm")
+                self.listing()
+                code, out = self.run("keys", "rotate")
             if code > 0 and code != 3:
                 raise SoakError(f"rotate ended with {code}:\n{out}")
 

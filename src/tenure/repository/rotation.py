@@ -6,6 +6,7 @@ left, the private keys of the old epoch open no page any more and are destroyed 
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 import numpy as np
 
@@ -195,8 +196,14 @@ def close_old_epochs(repository: Repository) -> tuple[int, ...]:
     """
     state = void_lapsed(repository)
     epoch = repository.epoch().opened.epoch
-    if state.sessions:
-        raise LeasedError("a snapshot is under way", hint="run `tenure keys rotate` again when it has ended")
+    for session in state.sessions.values():
+        began = datetime.fromtimestamp(session.began_at, UTC)
+        raise LeasedError(
+            f"a snapshot of {session.source!r}, begun at {began:%Y-%m-%d %H:%M} UTC, is under way: the old keys stay until"
+            " it has ended",
+            hint="run `tenure keys rotate` again then; one whose process died ends with the next `tenure snapshot"
+            f" {session.source}`",
+        )
     left = {p.ref.epoch for p in state.pages.values()}
     left |= {r.epoch for f in state.open_forgets() for r in f.scopes}
     closed = []

@@ -21,6 +21,7 @@ from support.repo import (
     write_rows,
 )
 from support.ruins import assert_nothing_unnamed_after_sweep, assert_sound
+from tenure.crypto.hpke import RecipientPrivate
 from tenure.domain.errors import LeasedError, OvertakenError, StalePlanError
 from tenure.domain.progress import SilentProgress
 from tenure.objectstore.base import ObjectStore
@@ -250,3 +251,18 @@ def test_only_one_forgetting_of_a_source_is_open() -> None:
         other.order(scope_of(house, 2), ORDER)
     with pytest.raises(LeasedError):
         rotation.open_epoch(house.open(reader=True), house.recipients(), house.private_halves())
+
+
+def test_a_rotation_that_waits_for_a_dead_snapshot_says_which_and_goes_on_after_the_next_one() -> None:
+    house, _ = house_with(rows(1))
+    begin(house)  # and its process dies
+    house.readers.append(RecipientPrivate.generate())
+    rotation.open_epoch(house.open(reader=True), house.recipients(), house.private_halves())
+    repo = house.open(reader=True)
+    rotation.reseal(repo, SilentProgress())
+    with pytest.raises(LeasedError, match="a snapshot of 'crm', begun at 20") as refused:
+        rotation.close_old_epochs(repo)
+    assert "`tenure snapshot crm`" in refused.value.hint
+    number = take(house, rows(1, 2))
+    assert rotation.close_old_epochs(house.open(reader=True)) == (1,)
+    assert keys_in(house, number) == {1, 2}
