@@ -139,5 +139,4 @@ class RepositoryMachine(RuleBasedStateMachine):
     def teardown(self) -> None:
         if hasattr(self, "house"):
             assert_sound(self.house.open(reader=True), self.house)
-            self.settle()
-            assert_nothing_unnamed_after_sweep(self.house)
+            assert_nothing_unnamed_after_sweep(self.house, self.settle)
