@@ -1,5 +1,6 @@
 """Laws of the evidence log and of certificates."""
 
+import json
 import tempfile
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -66,6 +67,16 @@ def test_no_changed_byte_goes_unnoticed(
         content[at] ^= data.draw(st.integers(1, 255))
         path.write_bytes(content)
         assert not log.verify(known=known).is_sound
+
+
+@pytest.mark.parametrize("name", ["hash", "signature", "key", "previous"])
+def test_a_hash_in_capitals_does_not_go_unnoticed(tmp_path: Path, name: str) -> None:
+    log = written(tmp_path, [("a", "b", {}, 0), ("a", "b", {}, 0)])
+    path = max(tmp_path.glob("*.jsonl"))
+    lines = path.read_text().splitlines(keepends=True)
+    said = json.loads(lines[1])[name]
+    path.write_text(lines[0] + lines[1].replace(said, said.upper()))
+    assert not log.verify().is_sound
 
 
 @settings(max_examples=40, deadline=None)

@@ -138,13 +138,21 @@ def read_line(line: bytes) -> Entry:
             object=raw["object"],
             outcome=raw["outcome"],
             details=raw["details"],
-            previous=bytes.fromhex(raw["previous"]),
-            hash=bytes.fromhex(raw["hash"]),
-            key=bytes.fromhex(raw["key"]),
-            signature=bytes.fromhex(raw["signature"]),
+            previous=_unhex(raw["previous"]),
+            hash=_unhex(raw["hash"]),
+            key=_unhex(raw["key"]),
+            signature=_unhex(raw["signature"]),
         )
     except (msgspec.MsgspecError, ValueError, KeyError, TypeError, AttributeError) as e:
         raise TamperedError("an entry of the evidence log cannot be read") from e
+
+
+def _unhex(text: str) -> bytes:
+    """Read bytes in the one spelling that the log writes: `fromhex` takes capitals and spaces for the same."""
+    found = bytes.fromhex(text)
+    if found.hex() != text:
+        raise TamperedError("an entry of the evidence log is not written as the log writes it")
+    return found
 
 
 def check_line(line: bytes, keys: Mapping[bytes, VerifyKey]) -> Entry:
