@@ -8,6 +8,7 @@ import numpy as np
 
 from tenure.repository import layouts, mediacompanion, rows
 from tenure.repository.chunkreader import ChunkReader
+from tenure.repository.cohortnames import of_cohorts
 from tenure.repository.companion import Companion
 from tenure.repository.layouts import Expressions
 from tenure.repository.mediacompanion import RecordingMeta
@@ -111,13 +112,13 @@ def walk(
     # Who looks again afterwards looks at what the stores have now.
     place, kept = repository.place, None if written_after else repository.kept
     ahead = PagesAhead(place.key_stores, place.readers, kept)
-    wanted = [((key, states), [s.ref for s in states]) for key, states in sorted(groups.items())]
+    found = sorted(groups.items())
+    if data_sets is not None:
+        found = of_cohorts(repository, ahead, found, lambda cohort: cohort.data_set in data_sets)
+    wanted = [((key, states), [s.ref for s in states]) for key, states in found]
     desk = _Desk(repository, ahead)
     for batch in ahead.batches(wanted):
-        found = [
-            p for (writer, _), states in batch if (p := desk.pages(writer, states, data_sets)) is not None
-        ]
-        for pages in found:
+        for pages in [desk.pages(writer, states) for (writer, _), states in batch]:
             whole = len(pages.states) == total[pages.keys.writer, pages.states[0].ref.tag] and not younger
             yield from [pages] if whole else _parts(pages, _refs(ahead, pages), younger)
             pages.reader.drop(pages.cohort)
@@ -132,14 +133,10 @@ class _Desk:
         self._ahead = ahead
         self._opened: dict[bytes, tuple[ChunkReader, Companions]] = {}
 
-    def pages(
-        self, writer: bytes, states: Sequence[PageState], data_sets: Collection[str] | None
-    ) -> Pages | None:
-        """Return a cohort's pages, None where it is of another data set; its companions will come with others'."""
+    def pages(self, writer: bytes, states: Sequence[PageState]) -> Pages:
+        """Return a cohort's pages; its companions will come with others'."""
         keys = self._repository.keys_of(writer)
         cohort, _, _ = open_index(self._ahead.get(states[0].ref), keys)
-        if data_sets is not None and cohort.data_set not in data_sets:
-            return None
         reader, companions = self._of(writer, keys)
         companions.offer(cohort, reader.index(cohort).places)
         return Pages(cohort=cohort, keys=keys, reader=reader, companions=companions, states=tuple(states))

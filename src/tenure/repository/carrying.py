@@ -9,6 +9,7 @@ from itertools import groupby
 
 from tenure.domain.errors import IntegrityError
 from tenure.domain.progress import ProgressTask
+from tenure.repository.cohortnames import of_cohorts
 from tenure.repository.content import CohortContent, Rewriter, rewriter_of
 from tenure.repository.cutting import Cut, Cutter
 from tenure.repository.keystores import Deletion
@@ -78,7 +79,9 @@ class Carrying:
             StalePlanError: Somebody else rewrote the same pages meanwhile.
         """
         # By writer: what one cutter cuts is named together.
-        wanted = [((key, states), [s.ref for s in states]) for key, states in sorted(groups.items())]
+        concerned = self._concerned(scope, sorted(groups.items()))
+        task.advance(len(groups) - len(concerned))
+        wanted = [((key, states), [s.ref for s in states]) for key, states in concerned]
         try:
             for batch in self._pages.batches(wanted):
                 self._batch(scope, batch, task)
@@ -88,6 +91,19 @@ class Carrying:
                 self._cutter.close()
         if self._damage is not None:
             raise self._damage
+
+    def _concerned(
+        self, scope: Scope, groups: list[tuple[tuple[bytes, bytes, int], list[PageState]]]
+    ) -> list[tuple[tuple[bytes, bytes, int], list[PageState]]]:
+        """Return the groups that may lose something; the pages of all others are not read."""
+        if not scope.records and not scope.recut:
+            return [group for group in groups if group[0][1] in self._tags_of(scope, group[0][0])]
+        names = {*scope.records, *scope.recut, *(cohort.data_set for cohort in scope.cohorts)}
+        return of_cohorts(self._repository, self._pages, groups, lambda cohort: cohort.data_set in names)
+
+    def _tags_of(self, scope: Scope, writer: bytes) -> set[bytes]:
+        keys = self._repository.keys_of(writer)
+        return {keys.tag(cohort) for cohort in scope.cohorts}
 
     def _batch(
         self,
@@ -108,7 +124,7 @@ class Carrying:
     def _cut_of(self, scope: Scope, key: tuple[bytes, bytes, int], states: list[PageState]) -> Cut | None:
         """Return what to cut from a cohort; None where nothing is, or where it goes whole."""
         keys = self._repository.keys_of(key[0])
-        if key[1] in {keys.tag(cohort) for cohort in scope.cohorts}:
+        if key[1] in self._tags_of(scope, key[0]):
             self._begin()
             self._whole.append(CohortContent.nothing([s.ref for s in states], keys))
             self._whole_chunks += sum(self._chunks_in(s, keys) for s in states)

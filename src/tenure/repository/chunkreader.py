@@ -7,7 +7,7 @@ or it is damage. Damage is never taken for forgetting.
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Executor
-from dataclasses import dataclass
+from dataclasses import replace
 from typing import TypeVar
 
 from tenure.domain.errors import (
@@ -20,13 +20,14 @@ from tenure.domain.errors import (
 from tenure.keys.base import Unwrapper
 from tenure.objectstore.base import ObjectStore
 from tenure.repository import chunks, codings, names
+from tenure.repository.cohortindex import CohortIndex, Gone, gone_in
 from tenure.repository.entries import PageRef
 from tenure.repository.inflight import PAGES_AHEAD, each
-from tenure.repository.kept import Kept
+from tenure.repository.kept import IndexKey, Kept
 from tenure.repository.keystores import PageSource
 from tenure.repository.model import ChunkKind, ChunkRef, Cohort
-from tenure.repository.page import Array, PageBytes, open_index, open_keys
-from tenure.repository.places import Place, Places
+from tenure.repository.page import PageBytes, open_index, open_keys
+from tenure.repository.places import Place
 from tenure.repository.placesbuilder import PlacesBuilder
 from tenure.repository.secrets import STRUCTURE, SourceKeys
 from tenure.repository.state import State
@@ -38,28 +39,6 @@ GAP_BYTES = 256 * 1024
 
 SPAN_BYTES = 16 * 1024 * 1024
 """The most that one request reads."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Gone:
-    """A forgotten chunk: by which ledger entry, what stands for it, how many records that lacks."""
-
-    number: int
-    replacement: ChunkRef | None
-    lacks: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CohortIndex:
-    """All live pages of one cohort. `forgotten_at`: number of the judging that took it whole, 0 for none.
-
-    `damaged`: what is wrong with pages that cannot be read; what the others hold is read all the same.
-    """
-
-    places: Places
-    gone: dict[ChunkRef, Gone]
-    forgotten_at: int
-    damaged: tuple[str, ...] = ()
 
 
 class ChunkReader:
@@ -323,12 +302,31 @@ class ChunkReader:
         return index.places[ref]
 
     def _load(self, cohort: Cohort) -> CohortIndex:
-        tag, damaged = self.keys.tag(cohort), list[str]()
+        tag = self.keys.tag(cohort)
         unwrapper = None if cohort == STRUCTURE else self._unwrapper
-        places, gone = PlacesBuilder(keyed=unwrapper is not None), dict[ChunkRef, Gone]()
         # A snapshot names chunks of its own writer only: another generation's pages open under another index key.
-        refs = (page.ref for page in self._state.live_pages(frozenset({self.keys.writer}), tag))
-        for page in each(self._readers, self._page, refs, ahead=PAGES_AHEAD):
+        refs = [page.ref for page in self._state.live_pages(frozenset({self.keys.writer}), tag)]
+        pages = each(self._readers, self._page, refs, ahead=PAGES_AHEAD)
+        if self.kept is None:
+            found = self._together(pages, unwrapper)
+        else:
+            # Each page is asked for all the same: what is kept is what those say that are there.
+            key: IndexKey = (unwrapper is not None, *(ref.hash for ref in refs))
+            read = list(pages)
+            kept = None if any(isinstance(page, IntegrityError) for page in read) else self.kept.index(key)
+            found = kept or self._together(read, unwrapper)
+            if kept is None and not found.damaged:
+                self.kept.keep_index(key, found)
+        forgotten_at = self._state.cohorts_gone.get(tag.hex(), 0)
+        return replace(found, forgotten_at=forgotten_at) if forgotten_at else found
+
+    def _together(
+        self, pages: Iterable[PageBytes | IntegrityError], unwrapper: Unwrapper | None
+    ) -> CohortIndex:
+        """Return what pages say, but for how their cohort stands in the ledger."""
+        places, gone = PlacesBuilder(keyed=unwrapper is not None), dict[ChunkRef, Gone]()
+        damaged = list[str]()
+        for page in pages:
             try:
                 if isinstance(page, IntegrityError):
                     raise page
@@ -338,21 +336,14 @@ class ChunkReader:
                 damaged.append(str(e))
             else:
                 places.add(entries, page.header.packs, deks)
-                gone.update(_gone(left))
-        forgotten_at = self._state.cohorts_gone.get(tag.hex(), 0)
-        return CohortIndex(places=places.end(), gone=gone, forgotten_at=forgotten_at, damaged=tuple(damaged))
+                gone.update(gone_in(left))
+        return CohortIndex(places=places.end(), gone=gone, damaged=tuple(damaged))
 
     def _page(self, ref: PageRef) -> PageBytes | IntegrityError:
         try:
             return self._key_stores.get(ref)
         except IntegrityError as e:
             return e
-
-
-def _gone(left: Array) -> Iterator[tuple[ChunkRef, Gone]]:
-    for chunk_id, inc, rid, rinc, number, lacks, _ in left.tolist():
-        replacement = None if not any(rid) else ChunkRef(rid, rinc)
-        yield ChunkRef(chunk_id, inc), Gone(number=number, replacement=replacement, lacks=lacks)
 
 
 def _changed(place: Place, e: TamperedError | TruncatedError) -> IntegrityError:

@@ -51,6 +51,9 @@ class EntryObjects:
         self._memory = memory
         self._infos: dict[int, ObjectInfo] | None = None
         self._raw: dict[int, bytes] = {}
+        self._read_to = (
+            0  # what lies before is read in blocks, once `ahead` has told how far it goes for sure
+        )
 
     def newest(self) -> int:
         """Return the highest number there was when this was first asked; 0 for none."""
@@ -59,6 +62,8 @@ class EntryObjects:
     def backwards(self) -> Iterator[tuple[int, bytes]]:
         """Yield (number, bytes) of the entries that are there, newest first."""
         for number in range(self.newest(), 0, -1):
+            if number not in self._raw and number < self._read_to:
+                self._fetch(range(max(number - TOGETHER, 0) + 1, number + 1))
             raw = self._raw.get(number) or self._get(number)
             if raw is not None:
                 self._raw[number] = raw
@@ -67,7 +72,8 @@ class EntryObjects:
     def ahead(self, first: int) -> None:
         """Read the newest entries down to `first` at once: somebody is about to ask for them."""
         newest = self.newest()
-        self._fetch(range(max(first, newest - TOGETHER, 1), newest + 1))
+        self._read_to = max(first, newest - TOGETHER, 1)
+        self._fetch(range(self._read_to, newest + 1))
 
     def raw(self, number: int) -> bytes:
         """Return an entry.

@@ -1,8 +1,9 @@
-"""What one operation has read and will ask for again: sealed bytes, companions, and which chunks deny what it looks for.
+"""What one operation has read and will ask for again: pages, indexes, companions, and which chunks deny what it looks for.
 
 An erasure goes through the same pages five times: to plan, to prove, to cut, to look again. Pages and packs are
 written once under names of their own, so what was read stays true; what is live, only the ledger says. Pages and
-chunks are sealed as they were stored; all of it is within bounds, in memory alone, and gone with the operation.
+chunks are sealed as they were stored, indexes and companions are open; all of it is within bounds, in memory alone,
+and gone with the operation.
 """
 
 import threading
@@ -10,14 +11,19 @@ from collections import OrderedDict
 from collections.abc import Hashable
 from typing import Generic, Protocol, TypeVar
 
-from tenure.repository.model import ChunkKind, ChunkRef
+from tenure.repository.cohortindex import CohortIndex
+from tenure.repository.model import ChunkKind, ChunkRef, Cohort
 from tenure.repository.page import PageBytes
+
+IndexKey = tuple[bool | bytes, ...]
+"""Names pages of one cohort by their hashes; first, whether their keys are open too."""
 
 K = TypeVar("K", bound=Hashable)
 V = TypeVar("V")
 
 MIB = 1024 * 1024
 PAGES_BYTES = 32 * MIB
+INDEXES_BYTES = 128 * MIB
 COMPANIONS_BYTES = 64 * MIB
 CHUNKS_BYTES = 64 * MIB
 MOST_DENIALS = 500_000
@@ -78,16 +84,26 @@ class _Newest(Generic[K, V]):
 
 
 class Kept:
-    """Belongs to one opened repository. Thread-safe."""
+    """Belongs to one opened repository. Thread-safe.
+
+    `cohorts`: which ones tags stand for, (writer, tag) -> cohort.
+    """
 
     def __init__(
-        self, *, pages: int = PAGES_BYTES, companions: int = COMPANIONS_BYTES, chunks: int = CHUNKS_BYTES
+        self,
+        *,
+        pages: int = PAGES_BYTES,
+        indexes: int = INDEXES_BYTES,
+        companions: int = COMPANIONS_BYTES,
+        chunks: int = CHUNKS_BYTES,
     ) -> None:
         """Begin with nothing; how many bytes of each may be kept."""
+        self._indexes: _Newest[IndexKey, CohortIndex] = _Newest(indexes)
         self._pages: _Newest[bytes, PageBytes] = _Newest(pages)
         self._companions: _Newest[tuple[bytes, int], bytes] = _Newest(companions)
         self._chunks: _Newest[tuple[bytes, int], bytes] = _Newest(chunks)
         self._opened: _Newest[ChunkRef, bytes] = _Newest(companions)
+        self.cohorts: dict[tuple[bytes, bytes], Cohort] = {}
         self._denials: dict[bytes, set[bytes]] = {}
 
     def page(self, page: bytes) -> PageBytes | None:
@@ -97,6 +113,14 @@ class Kept:
     def keep_page(self, page: PageBytes) -> None:
         """Keep a page."""
         self._pages.put(page.header.page, page, page.size)
+
+    def index(self, pages: IndexKey) -> CohortIndex | None:
+        """Return what these pages say together."""
+        return self._indexes.get(pages)
+
+    def keep_index(self, pages: IndexKey, index: CohortIndex) -> None:
+        """Keep what pages say together."""
+        self._indexes.put(pages, index, index.places.held)
 
     def sealed(self, place: Placed) -> bytes | None:
         """Return a chunk's sealed bytes."""

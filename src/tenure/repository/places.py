@@ -16,6 +16,7 @@ from tenure.repository.page import Array
 
 _ID_BYTES = 16
 REF_BYTES = 24
+_OBJECT = 640  # bytes of a `Place` with its references and key, in a dictionary
 _BUCKET = 32  # chunks looked through for one
 _SLICE = 8192  # chunks that are made into objects at a time
 KINDS = {int(kind): kind for kind in ChunkKind}  # what `ChunkKind(number)` says, in a tenth of the time
@@ -64,6 +65,11 @@ class Places(Mapping[ChunkRef, Place]):
     def stored(self) -> int:
         """Return the chunks' sealed bytes together."""
 
+    @property
+    @abstractmethod
+    def held(self) -> int:
+        """Return how much memory this takes, about, in bytes."""
+
 
 class FewPlaces(Places):
     """An object for each chunk: erasures ask for the same ones again and again, in cohort after cohort."""
@@ -104,6 +110,11 @@ class FewPlaces(Places):
     def stored(self) -> int:
         """See `Places.stored`."""
         return sum(place.length for place in self._places.values())
+
+    @property
+    def held(self) -> int:
+        """See `Places.held`."""
+        return _OBJECT * len(self._places)
 
 
 class ManyPlaces(Places):
@@ -205,6 +216,11 @@ class ManyPlaces(Places):
     def stored(self) -> int:
         """Return the chunks' sealed bytes together."""
         return int(self._columns["length"].sum(dtype=np.int64))
+
+    @property
+    def held(self) -> int:
+        """Return how much memory this takes, about, in bytes."""
+        return sum(column.nbytes for column in self._columns.values()) + len(self._ids) + len(self._others)
 
     def ref(self, number: int) -> ChunkRef:
         """Return a chunk's reference, or what else `beside` numbers."""

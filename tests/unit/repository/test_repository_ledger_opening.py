@@ -1,5 +1,7 @@
 """Opening a ledger asks for what is new, however long it is, and is not misled by what was taken away."""
 
+import threading
+import time
 from collections import Counter
 from collections.abc import Iterator
 
@@ -111,3 +113,35 @@ def test_a_ledger_that_lost_what_was_seen_is_refused() -> None:
         store.delete(names.ledger_entry(gone))
     with pytest.raises(RollbackError):
         house.open(reader=True)
+
+
+class Slow(Counting):
+    """Answers late, and counts how many answers are under way at once."""
+
+    def __init__(self, clock: Clock) -> None:
+        super().__init__(clock)
+        self.under_way, self.alone, self._lock = 0, 0, threading.Lock()
+
+    def get(self, name: str, *, offset: int = 0, length: int | None = None) -> bytes:
+        with self._lock:
+            self.under_way += 1
+            self.alone += self.under_way == 1
+        try:
+            time.sleep(0.002)
+            return super().get(name, offset=offset, length=length)
+        finally:
+            with self._lock:
+                self.under_way -= 1
+
+
+def test_a_year_without_a_checkpoint_is_read_many_entries_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(entryobjects, "TOGETHER", 16)
+    store = Slow(House().clock)
+    house = House(objects=store)
+    house.create("crm")
+    for _ in range(50):
+        take(house, ROWS)
+    entries, store.alone = head(store), 0
+    asked = opened(house, store)
+    assert entries < asked["get"] <= entries + 3
+    assert store.alone <= entries / 2, "most requests begin while others are under way"

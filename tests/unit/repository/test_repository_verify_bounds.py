@@ -4,7 +4,8 @@ import pytest
 
 from support.repo import House, take
 from tenure.domain.progress import SilentProgress
-from tenure.repository.chunkreader import ChunkReader, CohortIndex
+from tenure.repository.chunkreader import ChunkReader
+from tenure.repository.cohortindex import CohortIndex
 from tenure.repository.model import Cohort
 from tenure.repository.readback import Reading
 from tenure.repository.secrets import STRUCTURE
