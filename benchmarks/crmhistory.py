@@ -120,7 +120,7 @@ class _Day:
 
     def take(self, day: int) -> None:
         session = self.repository.begin(SOURCE, self.installation.executor, expires=3600, alone=True)
-        layout = session.base_layout(TABLE)
+        layout = session.base.layout(TABLE)
         if layout is None:
             raise SystemExit("the first snapshot has no table")
         if not self.history.trees:
@@ -128,15 +128,13 @@ class _Day:
         changed = self._change(day)
         written = self._write(session, layout, changed)
         trees = self._trees(written)
-        session.add_table(
-            TABLE, layout, trees, plain=sum(e.plain for t in trees for x in t.layers for e in x.entries)
-        )
+        session.add_table(TABLE, layout, trees, plain=sum(x.plain for t in trees for x in t.layers))
         session.commit(self._outcome(session))
 
     def _learn(self, session: Session, layout: RowLayout) -> None:
         """Find out which rows each cohort of the first snapshot has: ids follow the time of the call."""
         history = self.history
-        history.trees = session.base_trees(TABLE)
+        history.trees = session.base.trees(TABLE)
         last = self.database.execute(f"SELECT max(id) FROM {TABLE}").fetchone()[0]
         for first in range(1, last + 1, STEP):
             batch = self._rows(layout, "id BETWEEN ? AND ?", (first, first + STEP - 1))

@@ -41,18 +41,17 @@ from tenure.repository import (
 from tenure.repository.entries import Stanza
 from tenure.repository.manifest import Manifest, ManifestHeader
 from tenure.repository.model import ChunkRef
+from tenure.repository.nodes import ListWire, MediaNodeWire, NodeWire, split
 from tenure.repository.session import ref_of
 from tenure.repository.structure import (
     LayerWire,
-    MediaNodeWire,
-    NodeWire,
     RootWire,
     TreeWire,
     names_of,
+    nodes_of,
     read_media_tree,
     read_root,
     read_tree,
-    split,
 )
 from tenure.sources.base import RowLayout
 
@@ -60,7 +59,9 @@ ROWS_NODE = NodeWire(refs=bytes(48), companions=bytes(48), kinds=b"\x01\x02", re
 MEDIA_NODE = MediaNodeWire(
     paths=bytes(32), chunks=(2, 1), refs=bytes(72), companions=bytes(48), places=(0, 1), sizes=(10, 20)
 )
-TREE = TreeWire(rule_class="", span="2026-03", records=4, layers=(LayerWire(tier=0, nodes=bytes(24)),))
+LAYER = LayerWire(tier=0, nodes=bytes(24), depth=0, records=4, plain=46, content=bytes(16))
+TREE = TreeWire(rule_class="", span="2026-03", records=4, layers=(LAYER,))
+DEEP = msgspec.structs.replace(LAYER, depth=1)
 ROOT = RootWire(
     data_set="notes", kind="table", columns=("id", "text"), key_cells=1, linked=("x",), trees=(TREE, TREE)
 )
@@ -100,6 +101,20 @@ def test_nodes(raw: bytes) -> None:
 @given(spoiled(wire.encode(ROOT)))
 def test_roots(raw: bytes) -> None:
     refuses_or_returns(lambda: root_of(raw))
+
+
+@FEW
+@given(spoiled(wire.encode(ListWire(nodes=bytes(48)))))
+def test_lists(raw: bytes) -> None:
+    refuses_or_returns(lambda: nodes_of(DEEP, lambda _: raw))
+
+
+def test_a_list_that_is_too_long_or_lies_too_deep_is_refused() -> None:
+    raw = wire.encode(ListWire(nodes=bytes(24 * 1025)))
+    with pytest.raises(TamperedError, match=r"^node list [0-9a-f]{32} "):
+        nodes_of(DEEP, lambda _: raw)
+    with pytest.raises(UnsupportedFormatError, match="2 lists deep"):
+        nodes_of(msgspec.structs.replace(LAYER, depth=2), lambda _: raw)
 
 
 @pytest.mark.parametrize(

@@ -146,7 +146,7 @@ def settings(session: Session, source_keys: object) -> TableSettings:
 def write_rows(repo: Repository, session: Session, rows: Rows) -> None:
     """Write the table `notes` into a session."""
     keys = repo.keys_of(session.begin.writer)
-    writer = TableWriter(session.chunks, None, session.base_trees("notes"), settings(session, keys))
+    writer = TableWriter(session.chunks, None, session.base.trees("notes"), settings(session, keys))
     months = sorted({r[0] for r in rows.values()})
     cohorts = [Cohort(data_set="notes", rule_class="", span=m) for m in months]
     codes = np.array([months.index(rows[k][0]) for k in sorted(rows)], np.int32)

@@ -252,8 +252,8 @@ class _Run:
         layout = view.layout(data_set)
         total = view.count(data_set)
         settings = self._settings(session, data_set, layout)
-        base = session.base_trees(data_set) if session.base_layout(data_set) == layout else {}
-        cache, homes = caches.open(data_set, settings, layout), fullest_open(session.base_cohorts(data_set))
+        base = session.base.trees(data_set) if session.base.layout(data_set) == layout else {}
+        cache, homes = caches.open(data_set, settings, layout), fullest_open(session.base.cohorts(data_set))
         writer = TableWriter(session.chunks, cache, base, settings, homes=homes, scratch=caches.scratch)
         task = self._in.progress.begin(f"{self._name}: {data_set}", total=total, unit="rows")
         redact = self._redactor.for_table(data_set, layout)
@@ -281,7 +281,7 @@ class _Run:
     def _recordings(self, session: Session, view: View, data_set: str, taken: Taken) -> None:
         task = self._in.progress.begin(f"{self._name}: {data_set}", total=None, unit="bytes")
         writer = session.media(data_set, open_recording=view.open, progress=task)
-        same = session.builds_on(catalogue=self._declared, rules=bytes.fromhex(self._rules_hash), tool=_TOOL)
+        same = session.base.is_by(catalogue=self._declared, rules=bytes.fromhex(self._rules_hash), tool=_TOOL)
         for batch in view.recordings(data_set, writer.unchanged if same else None):
             codes, cohorts = cohorts_of(batch, data_set, self._rules, session.open_span)
             writer.feed(batch, [cohorts[c] for c in codes.tolist()])

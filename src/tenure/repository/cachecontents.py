@@ -136,9 +136,7 @@ def tree_token(tree: Tree) -> bytes:
     """Return 16 bytes that tell a tree's layers from any other's; no secret, the cache that holds it is sealed."""
     state = xxhash.xxh3_128()
     for layer in tree.layers:
-        state.update(struct.pack("<II", layer.tier, len(layer.entries)))
-        for entry in layer.entries:
-            state.update(entry.chunk.id + entry.chunk.incarnation)
+        state.update(struct.pack("<I", layer.tier) + layer.content)
     return state.digest()
 
 

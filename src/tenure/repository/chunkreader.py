@@ -7,6 +7,7 @@ or it is damage. Damage is never taken for forgetting.
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Executor
+from contextlib import suppress
 from dataclasses import replace
 from typing import TypeVar
 
@@ -36,6 +37,9 @@ T = TypeVar("T")
 
 GAP_BYTES = 256 * 1024
 """Two ranges of a pack that lie closer than this are read in one request."""
+
+TOGETHER = 256
+"""Structure chunks that are read together, of some 80 KB before compression."""
 
 SPAN_BYTES = 16 * 1024 * 1024
 """The most that one request reads."""
@@ -223,6 +227,45 @@ class ChunkReader:
                 "a part of the repository's structure is marked as forgotten, which never happens"
             )
         return raw
+
+    def structures(self, refs: Sequence[ChunkRef]) -> Iterator[tuple[ChunkRef, bytes | None]]:
+        """Yield many structure chunks in order, ranges that lie together in one request; None for what is damaged."""
+        for at in range(0, len(refs), TOGETHER):
+            some = refs[at : at + TOGETHER]
+            places = {
+                ref: place for ref in some if (place := self._place_or_none(STRUCTURE, ref)) is not None
+            }
+            sealed: dict[tuple[bytes, int], memoryview] = {}
+            for found in each(self._readers, self._span_or_nothing, self.spans(places.values())):
+                sealed |= {(place.pack, place.offset): view for place, view in found}
+            for ref in some:
+                raw = None
+                with suppress(IntegrityError):
+                    place = places.get(ref)
+                    view = None if place is None else sealed.get((place.pack, place.offset))
+                    raw = (
+                        self.structure(ref)
+                        if place is None or view is None
+                        else self.open(STRUCTURE, place, view)
+                    )
+                yield ref, raw
+
+    def are_whole(self, refs: Sequence[PageRef]) -> Iterator[tuple[PageRef, bool]]:
+        """Yield key pages and whether some key store has them whole."""
+        pages = each(self._readers, self._page, refs, ahead=PAGES_AHEAD)
+        for ref, page in zip(refs, pages, strict=True):
+            yield ref, not isinstance(page, IntegrityError)
+
+    def _place_or_none(self, cohort: Cohort, ref: ChunkRef) -> Place | None:
+        with suppress(IntegrityError):
+            return self.locate(cohort, ref)
+        return None
+
+    def _span_or_nothing(self, group: Sequence[Place]) -> list[tuple[Place, memoryview]]:
+        try:
+            return self.read_span(group)
+        except IntegrityError:
+            return []
 
     def fetch_many(
         self, wanted: Sequence[tuple[Cohort, ChunkRef]], executor: Executor, *, ahead: int = 4

@@ -1,13 +1,12 @@
 """Takes plaintext chunks, stores the unknown ones, and turns them into key pages.
 
 Ids are made in the caller's thread, so that two equal chunks of one session are stored once; compressing and
-sealing happen in the executor, straight into a pack. What is known of a cohort is what its live pages say.
+sealing happen in the executor, straight into a pack. What is known of a cohort, its session's `Basis` says.
 """
 
 import threading
-from collections.abc import Callable, Hashable, Iterable
+from collections.abc import Callable, Hashable, Iterable, Mapping
 from concurrent.futures import Executor, Future
-from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import BinaryIO
 
@@ -15,13 +14,11 @@ import numpy as np
 
 from tenure.crypto.aead import KEY_BYTES, OVERHEAD, seal
 from tenure.crypto.hashing import random_bytes
-from tenure.domain.errors import IncompleteSnapshotError, IntegrityError
+from tenure.domain.errors import IncompleteSnapshotError
 from tenure.repository import chunks, codings
-from tenure.repository.entries import PageRef
-from tenure.repository.keystores import KeyStores
 from tenure.repository.model import ChunkKind, ChunkRef, Cohort
 from tenure.repository.packs import OpenPack, Packer, group_of
-from tenure.repository.page import ENTRY, GONE, Array, PagePlain, open_index, pages_of
+from tenure.repository.page import ENTRY, GONE, Array, PagePlain, pages_of
 from tenure.repository.secrets import STRUCTURE, SourceKeys
 
 Buffer = bytes | bytearray | memoryview
@@ -55,16 +52,15 @@ class ChunkWriter:
         packer: Packer,
         executor: Executor,
         in_flight: int = 8,
-        known: Callable[[bytes], Iterable[PageRef]] | None = None,
-        stores: KeyStores | None = None,
+        known: Callable[[Cohort, bytes], dict[bytes, tuple[ChunkRef, ChunkRef]]] | None = None,
     ) -> None:
+        """Begin with nothing. `known`: returns, by id, what is stored of a cohort (and its tag) and may be named again."""
         self._keys = keys
         self._repository = repository
         self._packer = packer
         self._executor = executor
         self._room = threading.BoundedSemaphore(in_flight)
-        self._known_pages = known
-        self._stores = stores
+        self._known_of = known
         self._known: dict[bytes, dict[bytes, tuple[ChunkRef, ChunkRef]]] = {}
         self._new: dict[Cohort, list[Stored]] = {}
         self._tags: dict[Cohort, bytes] = {}
@@ -121,20 +117,25 @@ class ChunkWriter:
         return stored.ref
 
     def put_media(
-        self, cohort: Cohort, record: bytes, position: int, plain: Buffer
+        self,
+        cohort: Cohort,
+        record: bytes,
+        position: int,
+        plain: Buffer,
+        known: Mapping[bytes, ChunkRef] | None = None,
     ) -> tuple[Stored | None, ChunkRef]:
         """Seal one piece of a recording, in the calling thread. Thread-safe.
 
-        Returns what is stored, or None where the cohort has it, and the reference. The companion comes later, by
+        Returns what is stored, or None where that is among `known`, and the reference. The companion comes later, by
         `attach`: one companion describes many recordings.
         """
         tag = self.tag(cohort)
         chunk_id = self._keys.media_id(tag, record, position, plain)
+        found = None if known is None else known.get(chunk_id)
         with self._lock:
-            known = self.known(cohort).get(chunk_id)
-            if known is not None:
+            if found is not None:
                 self.known_chunks += 1
-                return None, known[0]
+                return None, found
             stored = self._begin(cohort, chunk_id, ChunkKind.MEDIA, len(plain), NONE)
         self._seal(stored, tag, plain)
         return stored, stored.ref
@@ -149,26 +150,15 @@ class ChunkWriter:
         dropped = {id(one) for one in stored}
         with self._lock:
             self._new[cohort] = [one for one in self._new[cohort] if id(one) not in dropped]
-            for one in stored:
-                self.known(cohort).pop(one.ref.id, None)
 
     def known(self, cohort: Cohort) -> dict[bytes, tuple[ChunkRef, ChunkRef]]:
-        """Return chunk id -> (reference, companion) of a cohort, from its live pages and from this session."""
+        """Return chunk id -> (reference, companion) of a cohort, of what was stored before and by this session."""
         tag = self.tag(cohort)
         with self._lock:
             found = self._known.get(tag)
             if found is None:
-                found = self._known[tag] = {}
-                for ref in self._known_pages(tag) if self._known_pages is not None else ():
-                    self._load(ref, found)
+                found = self._known[tag] = {} if self._known_of is None else self._known_of(cohort, tag)
             return found
-
-    def _load(self, ref: PageRef, known: dict[bytes, tuple[ChunkRef, ChunkRef]]) -> None:
-        if self._stores is None:
-            return
-        # A page that is damaged or was replaced meanwhile costs dedup: its chunks are stored again.
-        with suppress(IntegrityError):
-            _take_known(known, open_index(self._stores.get(ref), self._keys)[1])
 
     def end(self) -> list[PagePlain]:
         """Wait for every chunk, put the last pack, and return the new pages, unsealed.
@@ -191,7 +181,8 @@ class ChunkWriter:
         stored = Stored(ChunkRef(chunk_id, random_bytes(8)), kind, plain, companion, group_of(cohort))
         with self._lock:
             self._new.setdefault(cohort, []).append(stored)
-            self.known(cohort)[chunk_id] = (stored.ref, companion)
+            if kind not in {ChunkKind.MEDIA, ChunkKind.COMPANION}:  # which nobody looks for by id
+                self.known(cohort)[chunk_id] = (stored.ref, companion)
             self.stored_chunks += 1
             self.stored_plain += plain
         return stored
@@ -247,12 +238,6 @@ def read_exactly(stream: BinaryIO, view: memoryview, *, what: str) -> None:
         if not count:
             raise IncompleteSnapshotError(f"{what} became shorter while it was read")
         got += count
-
-
-def _take_known(known: dict[bytes, tuple[ChunkRef, ChunkRef]], entries: Array) -> None:
-    columns = (entries[name].tolist() for name in ("id", "inc", "cid", "cinc"))
-    for chunk_id, incarnation, companion, companion_inc in zip(*columns, strict=True):
-        known[chunk_id] = (ChunkRef(chunk_id, incarnation), ChunkRef(companion, companion_inc))
 
 
 def _columns(stored: list[Stored]) -> tuple[Array, Array, Array, list[bytes]]:

@@ -74,7 +74,7 @@ def next_layer(tree: Tree) -> tuple[int, int]:
 
     Place 0 is a new base.
     """
-    sizes = [sum(entry.plain for entry in layer.entries) for layer in tree.layers]
+    sizes = [layer.plain for layer in tree.layers]
     if sum(sizes[1:]) * _BASE_SHARE > sizes[0]:
         return 0, 0
     tier, start = 0, len(tree.layers)
@@ -90,6 +90,5 @@ def next_layer(tree: Tree) -> tuple[int, int]:
 def kept_bits(tree: Tree, target: int) -> int | None:
     """Return the cut bits of a tree's base, or None where they no longer suit its rows or the target size."""
     base = tree.layers[0]
-    records = sum(entry.records for entry in base.entries)
-    ideal = cut_bits(target, sum(entry.plain for entry in base.entries) / max(1, records))
+    ideal = cut_bits(target, base.plain / max(1, base.records))
     return base.tier if abs(base.tier - ideal) <= 1 else None

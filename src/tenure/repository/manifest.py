@@ -8,8 +8,8 @@ from tenure.crypto.signing import SigningKey, VerifyKey
 from tenure.domain.errors import TamperedError
 from tenure.repository import frames, wire
 from tenure.repository.frames import Frame
+from tenure.repository.nodes import REF_BYTES
 from tenure.repository.secrets import SourceKeys
-from tenure.repository.structure import REF_BYTES
 from tenure.repository.wire import Wire, is_time
 
 KIND = frames.Kind(magic=b"TNRM", domain=b"tenure manifest\0", noun="a manifest")

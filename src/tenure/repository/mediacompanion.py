@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from tenure.repository import wire
 from tenure.repository.model import ChunkRef
-from tenure.repository.structure import join, split
+from tenure.repository.nodes import join, split
 from tenure.repository.wire import Wire
 from tenure.sources.base import Recording
 

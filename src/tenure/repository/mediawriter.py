@@ -5,6 +5,7 @@ read nothing back still does not read a file twice.
 """
 
 import threading
+from collections import ChainMap
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, Future
 from dataclasses import dataclass, field
@@ -15,10 +16,14 @@ from tenure.domain.progress import ProgressTask
 from tenure.repository import mediacompanion
 from tenure.repository.blocks import block
 from tenure.repository.chunkwriter import ChunkWriter, Stored, read_exactly
+from tenure.repository.mediabase import BaseRecordings
 from tenure.repository.mediacompanion import MOST_RECORDINGS, RecordingMeta
 from tenure.repository.model import ChunkRef, Cohort
+from tenure.repository.nodes import MediaEntry
 from tenure.repository.secrets import SourceKeys
-from tenure.repository.structure import MediaEntry, MediaTree
+from tenure.repository.structure import (
+    NewMediaTree,
+)
 from tenure.sources.base import Finding, Recording, RecordingBatch
 
 IN_FLIGHT = 16
@@ -53,22 +58,26 @@ class MediaWriter:
         *,
         chunks: ChunkWriter,
         keys: SourceKeys,
-        base: Mapping[bytes, tuple[Cohort, MediaEntry]],
+        base: BaseRecordings,
         executor: Executor,
         chunk_bytes: int,
         open_recording: Callable[[Recording], BinaryIO],
+        returning: Callable[[Cohort], dict[bytes, ChunkRef]],
         progress: ProgressTask,
     ) -> None:
+        """Begin with nothing. `returning`: says what of a cohort is stored though the base lacks it, by id."""
         self._chunks = chunks
         self._keys = keys
         self._base = base
         self._executor = executor
         self._chunk_bytes = chunk_bytes
         self._open = open_recording
+        self._returning = returning
         self._progress = progress
         self._jobs: list[tuple[Cohort, Future[_Pending | Finding]]] = []
         self._waiting: dict[Cohort, list[_Pending]] = {}
         self._entries: dict[Cohort, list[MediaEntry]] = {}
+        self._stored: dict[Cohort, dict[bytes, ChunkRef]] = {}
         self.counts = MediaCounts()
 
     def feed(self, batch: RecordingBatch, cohorts: Sequence[Cohort]) -> None:
@@ -82,12 +91,15 @@ class MediaWriter:
                 recording.sidecar_mtime_ns,
                 len(recording.sidecar or b""),
             )
-            known = self._base.get(path_hash)
-            # Without a starting point it stays in the month it was first seen in, see `openspans`.
-            if known is not None and (known[0] == cohort or (known[0].is_open and cohort.is_open)):
-                self._keep(*known)
-                continue
-            job = self._executor.submit(self._read, recording, cohort, path_hash, meta_facts)
+            number = self._base.find(path_hash)
+            if number is not None:
+                before = self._base.cohort(number)
+                # Without a starting point it stays in the month it was first seen in, see `openspans`.
+                if before == cohort or (before.is_open and cohort.is_open):
+                    self._keep(number)
+                    continue
+            known = self._known(cohort, path_hash)
+            job = self._executor.submit(self._read, recording, cohort, path_hash, (meta_facts, known))
             self._jobs.append((cohort, job))
             while len(self._jobs) > IN_FLIGHT:
                 self._collect()
@@ -99,26 +111,37 @@ class MediaWriter:
 
         For who knows that the base was taken by the same rules. One without a starting point is left to `feed`.
         """
-        known = self._base.get(self._keys.path_hash(path, size, mtime_ns, sidecar_mtime_ns, sidecar_bytes))
-        if known is None or known[0].is_open:
+        path_hash = self._keys.path_hash(path, size, mtime_ns, sidecar_mtime_ns, sidecar_bytes)
+        number = self._base.find(path_hash)
+        if number is None or self._base.cohort(number).is_open:
             return False
-        self._keep(*known)
+        self._keep(number)
         return True
 
-    def end(self) -> tuple[MediaTree, ...]:
+    def end(self) -> tuple[NewMediaTree, ...]:
         """Wait for the rest, write the last companions, and return the trees."""
         while self._jobs:
             self._collect()
         for cohort in list(self._waiting):
             self._describe(cohort)
-        return tuple(MediaTree(cohort=c, entries=tuple(found)) for c, found in self._entries.items())
+        return self._base.trees(self._entries)
 
-    def _keep(self, cohort: Cohort, entry: MediaEntry) -> None:
-        self._entries.setdefault(cohort, []).append(entry)
+    def _keep(self, number: int) -> None:
+        if not self._base.keep(number):
+            return
+        size = self._base.size(number)
         self.counts.records += 1
         self.counts.unchanged += 1
-        self.counts.plain += entry.size
-        self._progress.advance(entry.size)
+        self.counts.plain += size
+        self._progress.advance(size)
+
+    def _known(self, cohort: Cohort, path_hash: bytes) -> Mapping[bytes, ChunkRef]:
+        """Return what is stored of a recording that is there with other times or another sidecar, by id."""
+        if cohort not in self._stored:
+            self._stored[cohort] = self._returning(cohort)
+        same = [n for n in self._base.of_path(path_hash) if self._base.cohort(n) == cohort]
+        older = {ref.id: ref for n in same for ref in self._base.entry(n).chunks}
+        return ChainMap(older, self._stored[cohort]) if older else self._stored[cohort]
 
     def _collect(self) -> None:
         cohort, job = self._jobs.pop(0)
@@ -135,14 +158,19 @@ class MediaWriter:
             self._describe(cohort)
 
     def _read(
-        self, recording: Recording, cohort: Cohort, path_hash: bytes, facts: tuple[dict[str, str], ...]
+        self,
+        recording: Recording,
+        cohort: Cohort,
+        path_hash: bytes,
+        more: tuple[tuple[dict[str, str], ...], Mapping[bytes, ChunkRef]],
     ) -> _Pending | Finding:
+        facts, known = more
         stored: list[Stored] = []
         refs: list[ChunkRef] = []
         try:
             with self._open(recording) as stream:
                 for position, view in _pieces(stream, recording.size, self._chunk_bytes):
-                    new, ref = self._chunks.put_media(cohort, recording.path, position, view)
+                    new, ref = self._chunks.put_media(cohort, recording.path, position, view, known)
                     refs.append(ref)
                     if new is not None:
                         stored.append(new)

@@ -11,6 +11,8 @@ from typing import Protocol
 
 import msgspec
 
+from tenure.crypto.hashing import content_hash
+
 QUARANTINE_PREFIX = "quarantine:"
 """Span of rows with card data that nobody answered for: ``quarantine:2026-03-01``, the day it was first seen."""
 
@@ -78,11 +80,43 @@ class TreeEntry:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class StoredLayer:
+    """A layer as a root has it, whose nodes were not read. `nodes`: n x 24 bytes; `depth`: see `structure.LayerWire`."""
+
+    nodes: bytes
+    depth: int
+    records: int
+    plain: int
+    content: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Layer:
-    """Chunks written together, in key order. `tier` 0 is a snapshot's own; eight of a tier merge into the next."""
+    """Chunks written together, in key order. `tier` 0 is a snapshot's own; eight of a tier merge into the next.
+
+    `stored`: where it was taken from a root as it is; `entries` is empty then.
+    """
 
     tier: int
-    entries: tuple[TreeEntry, ...]
+    entries: tuple[TreeEntry, ...] = ()
+    stored: StoredLayer | None = None
+
+    @property
+    def records(self) -> int:
+        """Return how many rows and deletes it has."""
+        return self.stored.records if self.stored else sum(entry.records for entry in self.entries)
+
+    @property
+    def plain(self) -> int:
+        """Return its chunks' bytes before compression."""
+        return self.stored.plain if self.stored else sum(entry.plain for entry in self.entries)
+
+    @property
+    def content(self) -> bytes:
+        """Return 16 bytes that tell its chunks from any other layer's."""
+        if self.stored:
+            return self.stored.content
+        return content_hash(b"layer", *(e.chunk.id + e.chunk.incarnation for e in self.entries))[:16]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

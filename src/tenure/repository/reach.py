@@ -1,16 +1,14 @@
 """What live snapshots reach: every chunk, companion and structure node of one source's snapshots."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 
-from tenure.domain.errors import IntegrityError
 from tenure.repository import structure
-from tenure.repository.chunkreader import ChunkReader
 from tenure.repository.model import ChunkRef, Cohort
 from tenure.repository.repository import Repository
 from tenure.repository.secrets import STRUCTURE
 from tenure.repository.session import ref_of
 from tenure.repository.state import SnapshotState
-from tenure.repository.structure import Root, TreeWire
+from tenure.repository.structure import Root
 
 
 class Reach:
@@ -61,35 +59,10 @@ class Reach:
         nodes = self.refs.setdefault(STRUCTURE, set())
         for cohort, wire in root.cohorts():
             mine = self.refs.setdefault(cohort, set())
+            nodes.update(structure.lists_of(wire))
             for layer in wire.layers:
-                for ref in structure.split(layer.nodes):
+                for ref in structure.nodes_of(layer, self._reader.structure):
                     nodes.add(ref)
                     if ref not in self._seen:
                         self._seen.add(ref)
-                        mine.update(_named(root, cohort, wire, ref, self._reader))
-
-
-def _named(
-    root: Root, cohort: Cohort, wire: TreeWire, node: ChunkRef, reader: ChunkReader
-) -> Iterator[ChunkRef]:
-    """Yield what one node names."""
-    one = TreeWire(
-        rule_class=wire.rule_class,
-        span=wire.span,
-        records=0,
-        layers=(structure.LayerWire(tier=0, nodes=structure.join(node)),),
-    )
-    if root.wire.kind == "table":
-        for layer in structure.read_tree(cohort, one, reader.structure).layers:
-            for entry in layer.entries:
-                yield entry.chunk
-                if entry.companion is not None:
-                    yield entry.companion
-    elif root.wire.kind == "recordings":
-        for recording in structure.read_media_tree(cohort, one, reader.structure).entries:
-            yield from recording.chunks
-            yield recording.companion
-    else:
-        raise IntegrityError(
-            f"a root has kind {root.wire.kind!r}, which this version of Tenure does not know"
-        )
+                        mine.update(structure.names_of(ref, root.wire.kind, self._reader.structure))

@@ -147,6 +147,8 @@ def _merge(state: State, body: e.Merge, _clear: e.Clear, number: int, at: float)
         gone = state.pages.pop(page.hex()).ref
         if body.cause in DROPPING:
             state.drops[gone.writer.hex()] = number
+        if body.cause == "forget":
+            state.cohorts_cut[gone.tag.hex()] = number
         if forget is not None and (gone.writer, gone.tag) in whole:
             # The judging's number: a snapshot that came after it lost nothing by this, so its gaps are damage.
             state.cohorts_gone[gone.tag.hex()] = forget.judged

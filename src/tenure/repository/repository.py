@@ -370,7 +370,7 @@ class Repository:
             until=self.place.until,
             executor=executor,
             reader=self.chunk_reader(keys, as_of=base[0].number if base else 0),
-            base=base[1] if base else None,
+            base=base,
         )
         return Session(parts, entry, state.number)
 

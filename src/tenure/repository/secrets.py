@@ -107,8 +107,12 @@ class SourceKeys:
         return keyed_hash(self.chunk_id, tag, bytes([kind]), plain, length=16)
 
     def path_hash(self, path: bytes, *facts: int) -> bytes:
-        """Return what stands in a tree for (path, size, times ...), so that a writer knows what is unchanged."""
-        return keyed_hash(self.path, *(f.to_bytes(16, "little", signed=True) for f in facts), path, length=16)
+        """Return what stands in a tree for a recording, so that a writer knows what is unchanged.
+
+        8 bytes say which path it is, 8 more which size, times and so on it has.
+        """
+        known = keyed_hash(self.path, *(f.to_bytes(16, "little", signed=True) for f in facts), path, length=8)
+        return keyed_hash(self.path, path, length=8) + known
 
     def structure_key(self, ref: ChunkRef) -> bytes:
         """Return the single-use key of a structure chunk; writers may open these."""

@@ -6,18 +6,18 @@ the commit. Whatever happens before it leaves objects that the ledger does not n
 
 from collections.abc import Callable, Mapping
 from concurrent.futures import Executor, Future, ThreadPoolExecutor, wait
-from contextlib import suppress
 from dataclasses import dataclass, field
 from threading import Lock
 from typing import Any, BinaryIO, TypeVar
 
 from tenure.crypto.hashing import content_hash
 from tenure.crypto.signing import SigningKey
-from tenure.domain.errors import IntegrityError, LeasedError, OvertakenError, TamperedError
+from tenure.domain.errors import LeasedError, OvertakenError, TamperedError
 from tenure.domain.progress import ProgressTask
 from tenure.keys.base import Wrapper
 from tenure.objectstore.base import ObjectStore
 from tenure.repository import names, structure, voids
+from tenure.repository.basis import Basis
 from tenure.repository.chunkreader import ChunkReader
 from tenure.repository.chunkwriter import ChunkWriter
 from tenure.repository.entries import Begin, PageRef, Snapshot, Void
@@ -27,19 +27,14 @@ from tenure.repository.manifest import CutLine, DataSetLine, Manifest, seal_mani
 from tenure.repository.marker import Parameters
 from tenure.repository.mediawriter import MediaWriter
 from tenure.repository.model import ChunkRef, Cohort, Tree
+from tenure.repository.nodes import join, split
 from tenure.repository.openspans import open_span
 from tenure.repository.packs import Packer, Until
 from tenure.repository.page import PagePlain, seal_page
 from tenure.repository.secrets import SourceKeys
-from tenure.repository.state import State
+from tenure.repository.state import SnapshotState, State
 from tenure.repository.structure import (
-    MediaEntry,
-    MediaTree,
-    join,
-    read_media_tree,
-    read_root,
-    read_tree,
-    split,
+    NewMediaTree,
 )
 from tenure.sources.base import Recording, RowLayout
 
@@ -65,7 +60,7 @@ class SessionParts:
     until: Until
     executor: Executor
     reader: ChunkReader
-    base: Manifest | None
+    base: tuple[SnapshotState, Manifest] | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -130,66 +125,16 @@ class Session:
         self.open_span = open_span(state.sessions[begin.session.hex()].began_at)
         # While a forgetting of this source is open, its chunks may be about to go: nothing of them is built upon.
         self.may_reuse = not state.sessions[begin.session.hex()].fresh
-        writers = frozenset({parts.keys.writer})
-        pages = state.live_pages(writers) if self.may_reuse else []
-        by_tag: dict[bytes, list[PageRef]] = {}
-        for page in pages:
-            by_tag.setdefault(page.ref.tag, []).append(page.ref)
+        base = parts.base if self.may_reuse else None
+        self.base = Basis(parts.reader, base, state, begin.session)
         self.chunks = ChunkWriter(
             keys=parts.keys,
             repository=parts.repository,
             packer=Packer(parts.objects, self._uploads, pack_bytes=parts.parameters.pack, until=parts.until),
             executor=parts.executor,
-            known=lambda tag: by_tag.get(tag, []),
-            stores=parts.key_stores,
+            known=self.base.known,
         )
         self._lines: dict[str, DataSetLine] = {}
-
-    def base_trees(self, data_set: str) -> dict[Cohort, Tree]:
-        """Return the base snapshot's trees of a table; empty where there is no base to build on."""
-        root = self._base_root(data_set, "table")
-        if root is None:
-            return {}
-        trees: dict[Cohort, Tree] = {}
-        for cohort, wire in root.cohorts():
-            # What of the base is damaged is stored again: that costs dedup, and mends.
-            with suppress(IntegrityError):
-                tree = read_tree(cohort, wire, self._parts.reader.structure)
-                if self._whole(tree):
-                    trees[cohort] = tree
-        return trees
-
-    def base_recordings(self, data_set: str) -> dict[bytes, tuple[Cohort, MediaEntry]]:
-        """Return path hash -> (cohort, entry) of the base's recordings that are still whole."""
-        root = self._base_root(data_set, "recordings")
-        found: dict[bytes, tuple[Cohort, MediaEntry]] = {}
-        for cohort, wire in root.cohorts() if root is not None else ():
-            with suppress(IntegrityError):
-                places = self._parts.reader.index(cohort).places
-                for entry in read_media_tree(cohort, wire, self._parts.reader.structure).entries:
-                    if entry.companion in places and all(c in places for c in entry.chunks):
-                        found[entry.path_hash] = (cohort, entry)
-            self._parts.reader.drop(cohort)
-        return found
-
-    def base_cohorts(self, data_set: str) -> list[tuple[Cohort, int]]:
-        """Return the cohorts of the base snapshot's table with their records, damaged and cut ones too."""
-        root = self._base_root(data_set, "table")
-        return [] if root is None else [(cohort, wire.records) for cohort, wire in root.cohorts()]
-
-    def base_layout(self, data_set: str) -> RowLayout | None:
-        """Return how the base's lines of a table are laid out; None where there is no base."""
-        root = self._base_root(data_set, "table")
-        return None if root is None else root.layout
-
-    def builds_on(self, *, catalogue: bytes, rules: bytes, tool: str) -> bool:
-        """Whether the base was taken by the same catalogue, rules and program: what it says of a record holds still."""
-        base = self._parts.base
-        return (
-            base is not None
-            and self.may_reuse
-            and (base.catalogue, base.rules, base.tool) == (catalogue, rules, tool)
-        )
 
     def media(
         self,
@@ -202,12 +147,17 @@ class Session:
         return MediaWriter(
             chunks=self.chunks,
             keys=self._parts.keys,
-            base=self.base_recordings(data_set),
+            base=self.base.recordings(data_set),
             executor=self._parts.executor,
             chunk_bytes=self._parts.parameters.media_chunk,
             open_recording=open_recording,
+            returning=self._returning,
             progress=progress,
         )
+
+    def _returning(self, cohort: Cohort) -> dict[bytes, ChunkRef]:
+        known = self.base.returning(cohort, self._parts.keys.tag(cohort))
+        return {chunk_id: ref for chunk_id, (ref, _) in known.items()}
 
     def add_table(self, data_set: str, layout: RowLayout, trees: tuple[Tree, ...], *, plain: int) -> None:
         """Enter a finished table into the snapshot."""
@@ -215,13 +165,11 @@ class Session:
         records = sum(t.rows for t in trees)
         self._lines[data_set] = DataSetLine(root=join(root), kind="table", records=records, plain=plain)
 
-    def add_recordings(self, data_set: str, trees: tuple[MediaTree, ...]) -> None:
+    def add_recordings(self, data_set: str, trees: tuple[NewMediaTree, ...]) -> None:
         """Enter a finished set of recordings into the snapshot."""
         root = structure.write_recordings(data_set, trees, self.chunks.put_structure)
-        entries = [e for t in trees for e in t.entries]
-        self._lines[data_set] = DataSetLine(
-            root=join(root), kind="recordings", records=len(entries), plain=sum(e.size for e in entries)
-        )
+        records, plain = sum(t.records for t in trees), sum(t.plain for t in trees)
+        self._lines[data_set] = DataSetLine(root=join(root), kind="recordings", records=records, plain=plain)
 
     def add_structure(self, raw: bytes) -> bytes:
         """Store the source's own schema; return what `Outcome.structure` wants."""
@@ -330,21 +278,6 @@ class Session:
             detector=outcome.detector,
             rules=outcome.rules,
         )
-
-    def _base_root(self, data_set: str, kind: str) -> structure.Root | None:
-        base = self._parts.base
-        line = base.data_sets.get(data_set) if base is not None and self.may_reuse else None
-        if line is None or line.kind != kind:
-            return None
-        try:
-            return read_root(self._parts.reader.structure(ref_of(line.root)))
-        except IntegrityError:
-            return None  # stored again
-
-    def _whole(self, tree: Tree) -> bool:
-        """Whether nothing of a tree was forgotten: only then does it say what is stored."""
-        places = self._parts.reader.index(tree.cohort).places
-        return all(e.chunk in places for layer in tree.layers for e in layer.entries)
 
 
 def ref_of(raw: bytes) -> ChunkRef:

@@ -10,11 +10,17 @@ from tenure.repository.chunkreader import ChunkReader
 from tenure.repository.manifest import Manifest
 from tenure.repository.mediacompanion import RecordingMeta
 from tenure.repository.model import ChunkKind, ChunkRef, Cohort, Tree
+from tenure.repository.nodes import MediaEntry
 from tenure.repository.places import Place
 from tenure.repository.readahead import InOrder, ReadAhead
 from tenure.repository.session import ref_of
 from tenure.repository.state import SnapshotState
-from tenure.repository.structure import MediaEntry, Root, read_media_tree, read_root, read_tree
+from tenure.repository.structure import (
+    Root,
+    read_media_tree,
+    read_root,
+    read_tree,
+)
 from tenure.repository.tablereader import order_of
 from tenure.repository.tablereader import read_tree as read_rows
 from tenure.sources.base import RowBatch, RowLayout

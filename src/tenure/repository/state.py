@@ -103,7 +103,11 @@ class FindingState(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
 
 
 class State(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
-    """Everything the ledger says, after entry `number` whose hash is `hash`. Dict keys are hex where ids are bytes."""
+    """Everything the ledger says, after entry `number` whose hash is `hash`. Dict keys are hex where ids are bytes.
+
+    `cohorts_gone`, `cohorts_cut`: by tag, the number of the judging that took a cohort whole, and of the last `merge` by
+    which a forgetting took something out of it.
+    """
 
     number: int = 0
     hash: bytes = bytes(32)
@@ -117,6 +121,7 @@ class State(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     holds: dict[str, e.Hold] = {}
     rules: e.Rules | None = None
     cohorts_gone: dict[str, int] = {}
+    cohorts_cut: dict[str, int] = {}
     drops: dict[str, int] = {}
     refused: dict[int, str] = {}
     findings: dict[str, FindingState] = {}

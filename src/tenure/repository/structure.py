@@ -1,58 +1,46 @@
 """Roots, trees and nodes as bytes: what a snapshot consists of, with nothing personal in it.
 
-A node lists at most 1,024 chunks or recordings, in columns. A root lists a data set's trees. Both are structure
-chunks: equal ones are stored once, so a snapshot in which little changed writes little.
+A node lists at most 1,024 chunks or recordings, in columns. A root lists a data set's trees, and a tree of more than
+1,024 nodes names them in lists. All of them are structure chunks: equal ones are stored once, and new entries go into
+new nodes, so a snapshot in which little changed writes little, whatever there is.
 """
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
-
-import msgspec
 
 from tenure.domain.errors import TamperedError, UnsupportedFormatError
 from tenure.repository import wire
-from tenure.repository.model import ChunkKind, ChunkRef, Cohort, Layer, Tree, TreeEntry
+from tenure.repository.model import ChunkRef, Cohort, Layer, StoredLayer, Tree
+from tenure.repository.nodes import (
+    NODE_ENTRIES,
+    ListWire,
+    MediaEntry,
+    join,
+    media_entries,
+    media_node,
+    parts,
+    read_list,
+    read_media_node,
+    rows_entries,
+    rows_node,
+    split,
+)
 from tenure.repository.wire import Wire
 from tenure.sources.base import RowLayout
 
-NODE_ENTRIES = 1_024
-REF_BYTES = 24
-_NONE = bytes(REF_BYTES)
-_KINDS = frozenset(ChunkKind)
-T = TypeVar("T")
-
-
-class NodeWire(Wire, frozen=True, kw_only=True, tag="rows"):
-    """Chunks of a layer. `refs`, `companions`: n x 24 bytes; `kinds`: n bytes."""
-
-    refs: bytes
-    companions: bytes
-    kinds: bytes
-    records: tuple[int, ...]
-    plain: tuple[int, ...]
-
-
-class MediaNodeWire(Wire, frozen=True, kw_only=True, tag="recordings"):
-    """Recordings of a tree, in the order of their path hashes.
-
-    `paths`: n x 16, keyed hash of path, size, times; `chunks`: how many each has; `refs`: all of them x 24;
-    `companions`: n x 24; `places`: each one's index in its companion; `sizes`: bytes.
-    """
-
-    paths: bytes
-    chunks: tuple[int, ...]
-    refs: bytes
-    companions: bytes
-    places: tuple[int, ...]
-    sizes: tuple[int, ...]
-
 
 class LayerWire(Wire, frozen=True, kw_only=True):
-    """A layer's nodes, n x 24 bytes."""
+    """A layer in a root. `nodes`: n x 24 bytes, of `depth` 0 the nodes, of 1 lists of them.
+
+    `records`, `plain`: of its entries together; `content`: 16 bytes, see `model.Layer`, zeros for recordings.
+    """
 
     tier: int
     nodes: bytes
+    depth: int
+    records: int
+    plain: int
+    content: bytes
 
 
 class TreeWire(Wire, frozen=True, kw_only=True):
@@ -75,22 +63,26 @@ class RootWire(Wire, frozen=True, kw_only=True):
     trees: tuple[TreeWire, ...]
 
 
-class MediaEntry(msgspec.Struct, frozen=True, kw_only=True):
-    """A recording in a tree."""
-
-    path_hash: bytes
-    chunks: tuple[ChunkRef, ...]
-    companion: ChunkRef
-    place: int
-    size: int
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MediaTree:
     """The recordings of one cohort in one snapshot."""
 
     cohort: Cohort
     entries: tuple[MediaEntry, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewMediaTree:
+    """The recordings of one cohort to be stored: `nodes` that are there already, and `entries` for new ones.
+
+    `records`, `plain`: recordings of both together, and their bytes.
+    """
+
+    cohort: Cohort
+    nodes: tuple[ChunkRef, ...]
+    entries: tuple[MediaEntry, ...]
+    records: int
+    plain: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,13 +107,13 @@ Get = Callable[[ChunkRef], bytes]
 
 
 def write_table(data_set: str, layout: RowLayout, trees: Sequence[Tree], put: Put) -> ChunkRef:
-    """Store a table's nodes and its root; return the root's reference."""
+    """Store a table's new nodes and its root; return the root's reference."""
     wires = [
         TreeWire(
             rule_class=tree.cohort.rule_class,
             span=tree.cohort.span,
             records=tree.rows,
-            layers=tuple(LayerWire(tier=layer.tier, nodes=_rows_nodes(layer, put)) for layer in tree.layers),
+            layers=tuple(_layer_wire(layer, put) for layer in tree.layers),
         )
         for tree in sorted(trees, key=lambda t: t.cohort)
     ]
@@ -136,28 +128,23 @@ def write_table(data_set: str, layout: RowLayout, trees: Sequence[Tree], put: Pu
     return put(wire.encode(root))
 
 
-def write_recordings(data_set: str, trees: Sequence[MediaTree], put: Put) -> ChunkRef:
-    """Store the nodes of a set of recordings and its root; return the root's reference."""
+def write_recordings(data_set: str, trees: Sequence[NewMediaTree], put: Put) -> ChunkRef:
+    """Store the new nodes of a set of recordings and its root; return the root's reference."""
     wires = []
     for tree in sorted(trees, key=lambda t: t.cohort):
-        entries = sorted(tree.entries, key=lambda e: e.path_hash)
-        nodes = b"".join(join(put(wire.encode(_media_node(part)))) for part in _parts(entries))
-        layer = LayerWire(tier=0, nodes=nodes)
+        nodes = [*tree.nodes, *(put(wire.encode(media_node(part))) for part in parts(tree.entries))]
+        names, depth = _listed(nodes, put)
+        layer = LayerWire(
+            tier=0, nodes=names, depth=depth, records=tree.records, plain=tree.plain, content=bytes(16)
+        )
+        cohort = tree.cohort
         wires.append(
-            TreeWire(
-                rule_class=tree.cohort.rule_class,
-                span=tree.cohort.span,
-                records=len(entries),
-                layers=(layer,),
-            )
+            TreeWire(rule_class=cohort.rule_class, span=cohort.span, records=tree.records, layers=(layer,))
         )
-    return put(
-        wire.encode(
-            RootWire(
-                data_set=data_set, kind="recordings", columns=(), key_cells=0, linked=(), trees=tuple(wires)
-            )
-        )
+    root = RootWire(
+        data_set=data_set, kind="recordings", columns=(), key_cells=0, linked=(), trees=tuple(wires)
     )
+    return put(wire.encode(root))
 
 
 def read_root(raw: bytes) -> Root:
@@ -186,17 +173,61 @@ def read_tree(cohort: Cohort, tree: TreeWire, get: Get) -> Tree:
     layers = tuple(
         Layer(
             tier=layer.tier,
-            entries=tuple(e for ref in split(layer.nodes) for e in _rows_entries(get(ref), _node(ref))),
+            entries=tuple(e for ref in nodes_of(layer, get) for e in rows_entries(get(ref), ref)),
         )
         for layer in tree.layers
     )
     return Tree(cohort=cohort, layers=layers, rows=tree.records)
 
 
+def stored_tree(cohort: Cohort, tree: TreeWire) -> Tree:
+    """Return a table's tree without reading its nodes: enough to put a layer upon it."""
+    layers = tuple(
+        Layer(
+            tier=layer.tier,
+            stored=StoredLayer(
+                nodes=layer.nodes,
+                depth=layer.depth,
+                records=layer.records,
+                plain=layer.plain,
+                content=layer.content,
+            ),
+        )
+        for layer in tree.layers
+    )
+    return Tree(cohort=cohort, layers=layers, rows=tree.records)
+
+
+def lists_of(tree: TreeWire) -> list[ChunkRef]:
+    """Return the lists of nodes of a tree."""
+    return [ref for layer in tree.layers if layer.depth for ref in split(layer.nodes)]
+
+
+def nodes_of(layer: LayerWire, get: Get) -> list[ChunkRef]:
+    """Return the nodes of a layer, in order.
+
+    Raises:
+        TamperedError: A list is damaged.
+        UnsupportedFormatError: Of a form that this version does not know.
+    """
+    refs = split(layer.nodes)
+    if not layer.depth:
+        return refs
+    if layer.depth != 1:
+        raise UnsupportedFormatError(f"a layer's nodes lie {layer.depth} lists deep, which is not known here")
+    found: list[ChunkRef] = []
+    for ref in refs:
+        found += read_list(get(ref), ref)
+    return found
+
+
 def read_media_tree(cohort: Cohort, tree: TreeWire, get: Get) -> MediaTree:
     """Read a tree of recordings; raises as `read_tree` does."""
     entries = tuple(
-        e for layer in tree.layers for ref in split(layer.nodes) for e in _media_entries(get(ref), _node(ref))
+        e
+        for layer in tree.layers
+        for ref in nodes_of(layer, get)
+        for e in media_entries(read_media_node(get(ref), ref))
     )
     return MediaTree(cohort=cohort, entries=entries)
 
@@ -209,103 +240,37 @@ def names_of(node: ChunkRef, kind: str, get: Get) -> Iterator[ChunkRef]:
         UnsupportedFormatError: The root, or the node, is of a form that this version does not know.
     """
     if kind == "table":
-        for entry in _rows_entries(get(node), _node(node)):
+        for entry in rows_entries(get(node), node):
             yield entry.chunk
             if entry.companion is not None:
                 yield entry.companion
     elif kind == "recordings":
-        for recording in _media_entries(get(node), _node(node)):
+        for recording in media_entries(read_media_node(get(node), node)):
             yield from recording.chunks
             yield recording.companion
     else:
         raise UnsupportedFormatError(f"a root has kind {kind!r}, which this version of Tenure does not know")
 
 
-def join(ref: ChunkRef | None) -> bytes:
-    """Return the 24 bytes of a reference; zeros for none."""
-    return _NONE if ref is None else ref.id + ref.incarnation
-
-
-def split(refs: bytes) -> list[ChunkRef]:
-    """Return the references in n x 24 bytes.
-
-    Raises:
-        TamperedError: Not a multiple of 24.
-    """
-    if len(refs) % REF_BYTES:
-        raise TamperedError(
-            f"a list of references has {len(refs)} bytes, which is no multiple of {REF_BYTES}"
-        )
-    return [ChunkRef(refs[i : i + 16], refs[i + 16 : i + 24]) for i in range(0, len(refs), REF_BYTES)]
-
-
-def _parts(entries: Sequence[T]) -> Iterator[Sequence[T]]:
-    return (entries[i : i + NODE_ENTRIES] for i in range(0, len(entries), NODE_ENTRIES))
-
-
-def _rows_nodes(layer: Layer, put: Put) -> bytes:
-    return b"".join(join(put(wire.encode(_rows_node(part)))) for part in _parts(layer.entries))
-
-
-def _rows_node(entries: Sequence[TreeEntry]) -> NodeWire:
-    return NodeWire(
-        refs=b"".join(join(e.chunk) for e in entries),
-        companions=b"".join(join(e.companion) for e in entries),
-        kinds=bytes(e.kind for e in entries),
-        records=tuple(e.records for e in entries),
-        plain=tuple(e.plain for e in entries),
+def _layer_wire(layer: Layer, put: Put) -> LayerWire:
+    if layer.stored is not None:
+        names, depth = layer.stored.nodes, layer.stored.depth
+    else:
+        nodes = [put(wire.encode(rows_node(part))) for part in parts(layer.entries)]
+        names, depth = _listed(nodes, put)
+    return LayerWire(
+        tier=layer.tier,
+        nodes=names,
+        depth=depth,
+        records=layer.records,
+        plain=layer.plain,
+        content=layer.content,
     )
 
 
-def _node(ref: ChunkRef) -> str:
-    return f"tree node {ref.id.hex()}"
-
-
-def _fits(what: str, count: int, *columns: bool) -> None:
-    if count > NODE_ENTRIES or not all(columns):
-        raise TamperedError(f"{what} is damaged: its columns do not fit each other")
-
-
-def _counts(numbers: tuple[int, ...], count: int) -> bool:
-    # Signed 64 bits, for they are added up in arrays of that.
-    return len(numbers) == count and all(0 <= n < 1 << 63 for n in numbers)
-
-
-def _rows_entries(raw: bytes, what: str) -> Iterator[TreeEntry]:
-    node = wire.decode(raw, NodeWire, what=what)
-    count = len(node.kinds)
-    sizes = (len(node.refs), len(node.companions)) == (count * REF_BYTES, count * REF_BYTES)
-    _fits(what, count, sizes, _counts(node.records, count), _counts(node.plain, count))
-    if not _KINDS.issuperset(node.kinds):
-        raise UnsupportedFormatError(
-            f"{what} names chunks of a kind that this version of Tenure does not know"
-        )
-    columns = zip(split(node.refs), split(node.companions), node.kinds, node.records, node.plain, strict=True)
-    for chunk, companion, kind, records, plain in columns:
-        beside = None if join(companion) == _NONE else companion
-        yield TreeEntry(chunk=chunk, kind=ChunkKind(kind), records=records, plain=plain, companion=beside)
-
-
-def _media_node(entries: Sequence[MediaEntry]) -> MediaNodeWire:
-    return MediaNodeWire(
-        paths=b"".join(e.path_hash for e in entries),
-        chunks=tuple(len(e.chunks) for e in entries),
-        refs=b"".join(join(ref) for e in entries for ref in e.chunks),
-        companions=b"".join(join(e.companion) for e in entries),
-        places=tuple(e.place for e in entries),
-        sizes=tuple(e.size for e in entries),
-    )
-
-
-def _media_entries(raw: bytes, what: str) -> Iterator[MediaEntry]:
-    node = wire.decode(raw, MediaNodeWire, what=what)
-    count = len(node.chunks)
-    numbers = all(_counts(column, count) for column in (node.chunks, node.places, node.sizes))
-    sizes = (len(node.paths), len(node.companions)) == (count * 16, count * REF_BYTES)
-    _fits(what, count, numbers, sizes, len(node.refs) == sum(node.chunks) * REF_BYTES)
-    paths = [node.paths[i : i + 16] for i in range(0, len(node.paths), 16)]
-    refs = iter(split(node.refs))
-    columns = zip(paths, node.chunks, split(node.companions), node.places, node.sizes, strict=True)
-    for path_hash, many, companion, place, size in columns:
-        chunks = tuple(next(refs) for _ in range(many))
-        yield MediaEntry(path_hash=path_hash, chunks=chunks, companion=companion, place=place, size=size)
+def _listed(nodes: Sequence[ChunkRef], put: Put) -> tuple[bytes, int]:
+    """Return (references, depth) for a root: the nodes, or lists of them where they are many."""
+    if len(nodes) <= NODE_ENTRIES:
+        return b"".join(map(join, nodes)), 0
+    lists = [put(wire.encode(ListWire(nodes=b"".join(map(join, part))))) for part in parts(nodes)]
+    return b"".join(map(join, lists)), 1

@@ -28,7 +28,7 @@ from tenure.repository.repository import Repository
 from tenure.repository.secrets import STRUCTURE
 from tenure.repository.session import ref_of
 from tenure.repository.state import SnapshotState
-from tenure.repository.structure import Root, TreeWire, names_of, read_root, split
+from tenure.repository.structure import Get, Root, TreeWire, lists_of, names_of, nodes_of, read_root
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,10 +126,16 @@ class _Tree:
     kind: str
     wire: TreeWire
 
-    def nodes(self) -> Iterator[ChunkRef]:
+    def nodes(self, get: Get) -> Iterator[ChunkRef]:
         """Yield the references of its nodes."""
         for layer in self.wire.layers:
-            yield from split(layer.nodes)
+            yield from nodes_of(layer, get)
+
+    def names(self, ref: ChunkRef, get: Get) -> bool:
+        """Whether a structure chunk is one of its nodes, or of the lists of them."""
+        with suppress(TenureError):  # a list that cannot be read was reported before
+            return ref in lists_of(self.wire) or ref in set(self.nodes(get))
+        return False
 
 
 class _Checker:
@@ -241,7 +247,7 @@ class _Checker:
     def _resolve(self, cohort: Cohort, tree: _Tree, places: Places) -> None:
         """Find every chunk that a tree names; the first node that cannot be read ends it."""
         where, touched = tree.snapshot.entry.manifest, (tree.snapshot.number,)
-        for node in tree.nodes():
+        for node in tree.nodes(self._reader.structure):
             for ref in self._names_of(tree, node):
                 if ref not in places:
                     _try(self._found, where, partial(self._reader.locate, cohort, ref), touched)
@@ -261,7 +267,9 @@ class _Checker:
         if cohort == STRUCTURE:
             needing = {n for n, tops in self._tops.items() if ref in tops}
             trees = (t for found in self._trees.values() for t in found)
-            return tuple(sorted(needing | {t.snapshot.number for t in trees if ref in set(t.nodes())}))
+            return tuple(
+                sorted(needing | {t.snapshot.number for t in trees if t.names(ref, self._reader.structure)})
+            )
         for tree in self._trees[cohort]:
             number = tree.snapshot.number
             if number not in self._closed:
@@ -272,7 +280,7 @@ class _Checker:
         """Return what a tree names, what replaced it, and what stands beside that."""
         index, found = self._reader.index(cohort), set[ChunkRef]()
         with suppress(TenureError):  # a node that cannot be read was reported before
-            for node in tree.nodes():
+            for node in tree.nodes(self._reader.structure):
                 found.update(self._names_of(tree, node))
         queue = list(found)
         while queue:

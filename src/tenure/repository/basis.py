@@ -1,0 +1,228 @@
+"""What a session builds on: the base snapshot's trees, as far as everything they name is still there.
+
+The ledger says which cohorts a forgetting took something from since; all others are taken as they are, without their
+pages and nodes being read: a snapshot costs what changed, and not what there is. Against damage, which no ledger knows,
+so many pages and nodes are read in each session, others each time; what they name is stored again where one is
+damaged. That costs dedup, and mends.
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from functools import cached_property
+from itertools import groupby
+
+from tenure.crypto.hashing import content_hash
+from tenure.domain.errors import IntegrityError
+from tenure.repository import structure
+from tenure.repository.chunkreader import ChunkReader
+from tenure.repository.chunkwriter import NONE
+from tenure.repository.manifest import Manifest
+from tenure.repository.mediabase import BaseRecordings
+from tenure.repository.model import ChunkRef, Cohort, Tree
+from tenure.repository.nodes import MediaNodeWire, media_entries, read_media_node, split
+from tenure.repository.secrets import STRUCTURE
+from tenure.repository.state import PageState, SnapshotState, State
+from tenure.repository.structure import (
+    Root,
+    TreeWire,
+    read_root,
+)
+from tenure.sources.base import RowLayout
+
+LOOKED_AT = 64
+"""Key pages, and as many nodes of tables, that a session reads to see whether they are whole."""
+
+_SHRUNK = 0.9  # of the most records that a live snapshot has: with fewer the base may lack what comes back
+
+Known = dict[bytes, tuple[ChunkRef, ChunkRef]]
+"""Chunks by id, each with its companion."""
+
+
+class Basis:
+    """The base of one session. Belongs to one thread."""
+
+    def __init__(
+        self, reader: ChunkReader, base: tuple[SnapshotState, Manifest] | None, state: State, session: bytes
+    ) -> None:
+        """Take the base; None where nothing may be built upon. `state`: when the session began."""
+        self._reader = reader
+        self._manifest = base[1] if base is not None else None
+        self._number = base[0].number if base is not None else 0
+        self._session = session
+        self._state = state
+        self._pages: dict[bytes, list[PageState]] = {}
+        for page in state.live_pages(frozenset({reader.keys.writer})) if base is not None else ():
+            self._pages.setdefault(page.ref.tag, []).append(page)
+        rows = [s.entry.rows for s in state.snapshots.values() if s.entry.writer == reader.keys.writer]
+        self._shrank = base is not None and base[0].entry.rows < _SHRUNK * max(rows, default=0)
+        self._trees: dict[Cohort, TreeWire] = {}
+        self._structure: Known = {}
+        self._spoiled = set[bytes]()
+
+    def is_by(self, *, catalogue: bytes, rules: bytes, tool: str) -> bool:
+        """Whether the base was taken by the same catalogue, rules and program: what it says of a record holds still."""
+        base = self._manifest
+        return base is not None and (base.catalogue, base.rules, base.tool) == (catalogue, rules, tool)
+
+    def trees(self, data_set: str) -> dict[Cohort, Tree]:
+        """Return the base's trees of a table that are whole, their nodes not read."""
+        root = self._root(data_set, "table")
+        trees: dict[Cohort, Tree] = {}
+        wires = dict(root.cohorts()) if root is not None else {}
+        looked_at = self._sample(wires)
+        for cohort, wire in wires.items():
+            with suppress(IntegrityError):
+                doubtful = self._is_doubtful(cohort)
+                if doubtful or cohort in looked_at:
+                    tree = structure.read_tree(cohort, wire, self._get)
+                    if doubtful and not self._is_whole(tree):
+                        continue
+                trees[cohort] = structure.stored_tree(cohort, wire)
+        self._trees |= {cohort: wires[cohort] for cohort in trees}
+        return trees
+
+    def recordings(self, data_set: str) -> BaseRecordings:
+        """Return the base's recordings, less those of which something was forgotten or is damaged."""
+        found = BaseRecordings(self._media_node)
+        root = self._root(data_set, "recordings")
+        wires = dict(root.cohorts()) if root is not None else {}
+        places = [(cohort, ref) for cohort, wire in wires.items() for ref in self._nodes_of(wire)]
+        doubtful = {cohort for cohort in wires if self._is_doubtful(cohort)}
+        # Of all cohorts together: one request brings what lies together.
+        nodes = self._structures([ref for _, ref in places])
+        for cohort, mine in groupby(zip(places, nodes, strict=True), key=lambda pair: pair[0][0]):
+            for (_, ref), raw in mine:
+                with suppress(IntegrityError):
+                    if raw is not None:
+                        node = read_media_node(raw, ref)
+                        found.add(cohort, ref, node, self._lost(cohort, node) if cohort in doubtful else ())
+            self._reader.drop(cohort)
+        return found.end()
+
+    def cohorts(self, data_set: str) -> list[tuple[Cohort, int]]:
+        """Return the cohorts of the base's table with their records, damaged and cut ones too."""
+        root = self._root(data_set, "table")
+        return [] if root is None else [(cohort, wire.records) for cohort, wire in root.cohorts()]
+
+    def layout(self, data_set: str) -> RowLayout | None:
+        """Return how the base's lines of a table are laid out; None where there is no base."""
+        root = self._root(data_set, "table")
+        return None if root is None else root.layout
+
+    def known(self, cohort: Cohort, tag: bytes) -> Known:
+        """Return what is stored of a cohort and may be named again.
+
+        What the base's tree names, where that is whole. Else, and where the base has much less than a snapshot
+        before it, as after one that was taken while a disk was not mounted: all that live pages name.
+        """
+        if self._manifest is None:
+            return {}
+        wire = self._trees.get(cohort)
+        if wire is not None and not self._shrank:
+            with suppress(IntegrityError):
+                tree = structure.read_tree(cohort, wire, self._get)
+                entries = [e for layer in tree.layers for e in layer.entries]
+                return {e.chunk.id: (e.chunk, e.companion or NONE) for e in entries}
+        if tag not in self._pages:
+            return {}
+        places = self._reader.index(cohort).places
+        found = {place.ref.id: (place.ref, place.companion) for place in places.values()}
+        if cohort == STRUCTURE:
+            self._structure = {i: pair for i, pair in found.items() if i not in self._spoiled}
+            return self._structure
+        self._reader.drop(cohort)
+        return found
+
+    def returning(self, cohort: Cohort, tag: bytes) -> Known:
+        """Return what is stored of a cohort of recordings, where the base may lack what comes back."""
+        return self.known(cohort, tag) if self._shrank else {}
+
+    def _root(self, data_set: str, kind: str) -> Root | None:
+        line = self._manifest.data_sets.get(data_set) if self._manifest is not None else None
+        if line is None or line.kind != kind:
+            return None
+        with suppress(IntegrityError):  # damaged: stored again
+            return read_root(self._get(_ref(line.root)))
+        return None
+
+    def _nodes_of(self, wire: TreeWire) -> list[ChunkRef]:
+        """Return a tree's nodes, as far as they are named whole."""
+        lists = dict(zip(refs := structure.lists_of(wire), self._structures(refs), strict=True))
+
+        def get(ref: ChunkRef) -> bytes:
+            found = lists.get(ref)
+            return self._get(ref) if found is None else found
+
+        nodes: list[ChunkRef] = []
+        for layer in wire.layers:
+            with suppress(IntegrityError):
+                nodes += structure.nodes_of(layer, get)
+        return nodes
+
+    def _structures(self, refs: Sequence[ChunkRef]) -> Iterator[bytes | None]:
+        """Yield structure chunks, None for one that is damaged."""
+        for ref, raw in self._reader.structures(refs):
+            if raw is None:
+                self._spoil(ref)
+            yield raw
+
+    def _get(self, ref: ChunkRef) -> bytes:
+        """Return a structure chunk; one that is damaged is not named again."""
+        try:
+            return self._reader.structure(ref)
+        except IntegrityError:
+            self._spoil(ref)
+            raise
+
+    def _spoil(self, ref: ChunkRef) -> None:
+        self._spoiled.add(ref.id)
+        self._structure.pop(ref.id, None)
+
+    def _media_node(self, ref: ChunkRef) -> MediaNodeWire:
+        return read_media_node(self._reader.structure(ref), ref)
+
+    def _lost(self, cohort: Cohort, node: MediaNodeWire) -> list[int]:
+        """Return the places of recordings of which the pages lack something."""
+        places = self._reader.index(cohort).places
+        return [
+            at
+            for at, entry in enumerate(media_entries(node))
+            if entry.companion not in places or not all(chunk in places for chunk in entry.chunks)
+        ]
+
+    def _is_whole(self, tree: Tree) -> bool:
+        """Whether nothing of a tree was forgotten or is damaged."""
+        places = self._reader.index(tree.cohort).places
+        found = all(e.chunk in places for layer in tree.layers for e in layer.entries)
+        self._reader.drop(tree.cohort)
+        return found
+
+    def _is_doubtful(self, cohort: Cohort) -> bool:
+        """Whether pages of a cohort were cut since the base was committed, or one that was looked at is damaged."""
+        tag = self._reader.keys.tag(cohort)
+        cut = max(self._state.cohorts_cut.get(tag.hex(), 0), self._state.cohorts_gone.get(tag.hex(), 0))
+        return cut > self._number or tag in self._damaged or tag not in self._pages
+
+    def _sample(self, wires: dict[Cohort, TreeWire]) -> set[Cohort]:
+        """Return trees whose nodes are read, others in each session."""
+        tags = {cohort: self._reader.keys.tag(cohort) for cohort in wires}
+        left, found = LOOKED_AT, set[Cohort]()
+        for cohort in sorted(wires, key=lambda c: content_hash(self._session, tags[c])):
+            left -= sum(layer.records > 0 for layer in wires[cohort].layers)
+            if left < 0:
+                break
+            found.add(cohort)
+        return found
+
+    @cached_property
+    def _damaged(self) -> set[bytes]:
+        """Return the tags of cohorts of which a page is damaged, of so many pages."""
+        structure_tag = self._reader.keys.tag(STRUCTURE)
+        pages = [p.ref for tag, some in self._pages.items() if tag != structure_tag for p in some]
+        chosen = sorted(pages, key=lambda ref: content_hash(self._session, ref.page))[:LOOKED_AT]
+        return {ref.tag for ref, whole in self._reader.are_whole(chosen) if not whole}
+
+
+def _ref(raw: bytes) -> ChunkRef:
+    (found,) = split(raw)
+    return found
