@@ -195,9 +195,10 @@ def _needed(repository: Repository, numbers: Iterable[int]) -> set[str]:
         reach = Reach(repository, writer).add([snapshot])
         reader = repository.structure_reader(repository.keys_of(writer))
         needed |= {snapshot.entry.manifest, *_of_the_ledger(repository.state)}
-        for cohort in list(reach.refs):
-            places = reader.index(cohort).places
-            needed |= {names.pack(places[ref].pack) for ref in reach.closed(cohort) if ref in places}
+        for cohort in reach.cohorts:
+            index = reader.index(cohort)
+            reached = reach.closed(cohort, index)
+            needed |= {names.pack(index.places[ref].pack) for ref in reached if ref in index.places}
             reader.drop(cohort)
     return needed
 

@@ -169,7 +169,7 @@ def _parts(
     """Yield what each of the younger snapshots reaches, and the rest."""
     for snapshot, reach in younger:
         if snapshot.entry.writer == pages.keys.writer:
-            mine = refs & reach.closed(pages.cohort)
+            mine = refs & reach.closed(pages.cohort, pages.reader.index(pages.cohort))
             refs -= mine
             yield replace(pages, view=snapshot.entry.view, refs=mine)
     yield replace(pages, refs=refs)

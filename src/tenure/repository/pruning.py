@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import partial
 
+from tenure.crypto.hashing import content_hash, random_bytes
 from tenure.domain.errors import (
     HoldViolationError,
     ObjectLockedError,
@@ -20,16 +21,22 @@ from tenure.domain.errors import (
 from tenure.domain.progress import Progress
 from tenure.objectstore.base import ObjectInfo
 from tenure.repository import names
+from tenure.repository.basis import LOOKED_AT
+from tenure.repository.chunkreader import ChunkReader
 from tenure.repository.content import CohortContent, Rewriter, fits, rewriter_of
 from tenure.repository.entries import Prune, Sweep
+from tenure.repository.inflight import each
 from tenure.repository.keeping import PrunePlan
 from tenure.repository.keystores import NamedStore
 from tenure.repository.leftovers import delete_unnamed, kept_from_sweep, void_lapsed
 from tenure.repository.page import open_index
+from tenure.repository.pagesahead import PagesAhead
 from tenure.repository.reach import Reach
 from tenure.repository.repacking import Repacker, at_rest
 from tenure.repository.repository import Repository
+from tenure.repository.secrets import SourceKeys
 from tenure.repository.state import PageState, State
+from tenure.repository.survey import Survey
 from tenure.repository.voids import MERGE_LEASE_S
 
 CLOCK_MARGIN_S = 300.0
@@ -65,12 +72,23 @@ class Freed:
         return not self.pending and not self.unsound
 
 
+@dataclass(frozen=True, slots=True)
+class _Desk:
+    """What one writer's cohorts are looked at with. `pages`: those of some cohorts are at hand."""
+
+    keys: SourceKeys
+    pages: PagesAhead
+    reader: ChunkReader
+    reach: Reach
+
+
 class Pruner:
     """Executes prune plans and sweeps. Needs the reading key, the purge key and delete on every store."""
 
     def __init__(self, repository: Repository, progress: Progress) -> None:
         self._repository = repository
         self._progress = progress
+        self._survey = Survey(repository)
 
     def prune(self, plan: PrunePlan, *, repack: bool = True) -> Freed:
         """Drop the plan's snapshots, then the entries that nothing reaches any more, then sweep, then repack.
@@ -118,29 +136,30 @@ class Pruner:
         for page in state.live_pages(frozenset({writer})):
             by_tag.setdefault(page.ref.tag, []).append(page)
         task = self._progress.begin("Looking for what no snapshot reaches", total=len(by_tag), unit="cohorts")
-        for pages in by_tag.values():
-            now = repository.place.objects.now().timestamp()
-            self._drop_in(writer, pages, reach, freed, replace(rewriter, begun=now))
-            task.advance(1)
+        place, keys = repository.place, repository.keys_of(writer)
+        ahead = PagesAhead(place.key_stores, place.readers)
+        reader = repository.structure_reader(keys, pages=ahead)
+        for batch in ahead.batches([(tag, [p.ref for p in by_tag[tag]]) for tag in sorted(by_tag)]):
+            for tag in batch:
+                now = replace(rewriter, begun=place.objects.now().timestamp())
+                self._drop_in(by_tag[tag], _Desk(keys, ahead, reader, reach), freed, now)
+                task.advance(1)
         task.end()
 
-    def _drop_in(
-        self, writer: bytes, pages: list[PageState], reach: Reach, freed: Freed, rewriter: Rewriter
-    ) -> None:
-        repository = self._repository
-        keys = repository.keys_of(writer)
-        indexes = [open_index(repository.place.key_stores.get(p.ref), keys) for p in pages]
-        cohort = indexes[0][0]
-        entries = sum(len(e) for _, e, _ in indexes)
-        reached = reach.closed(cohort)
-        named = {
-            chunk_id + inc
-            for _, e, _ in indexes
-            for chunk_id, inc in zip(e["id"].tolist(), e["inc"].tolist(), strict=True)
-        }
-        if named <= {r.id + r.incarnation for r in reached} and not fits(len(pages), entries):
+    def _drop_in(self, pages: list[PageState], desk: "_Desk", freed: Freed, rewriter: Rewriter) -> None:
+        cohort = None
+        for state in pages:
+            page = desk.pages.get(state.ref)
+            cohort, entries, _ = open_index(page, desk.keys)
+            self._survey.take(state.ref, page, entries)
+        if cohort is None:
             return
-        content = CohortContent.load(pages, keys, repository.place.key_stores, repository.unwrapper)
+        index = desk.reader.index(cohort)
+        desk.reader.drop(cohort)
+        reached = desk.reach.closed(cohort, index)
+        if all(ref in reached for ref in index.places) and not fits(len(pages), len(index.places)):
+            return
+        content = CohortContent.load(pages, desk.keys, desk.pages, self._repository.unwrapper)
         lost = content.keep_reached(reached)
         deletion = rewriter.replace([content], cause="prune" if lost else "merge")
         freed.entries += lost
@@ -171,11 +190,8 @@ class Pruner:
         for info in manifests:
             if info.name not in wanted and info.name.rsplit("-", 1)[-1] not in state.sessions:
                 freed.manifests += self._delete(info, freed)
-        packs = {
-            names.pack(p)
-            for page in state.pages.values()
-            for p in repository.place.key_stores.get(page.ref).header.packs
-        }
+        facts = self._survey.of(list(state.pages.values()))
+        packs = {names.pack(p) for page in state.pages.values() for p in facts[page.ref.page].live}
         oldest = min((s.began_at - CLOCK_MARGIN_S for s in state.sessions.values()), default=now)
         for info in listed:
             if info.name not in packs and info.modified.timestamp() < min(oldest, now - MERGE_LEASE_S):
@@ -190,7 +206,10 @@ class Pruner:
         Raises:
             StalePlanError: A forgetting began meanwhile; run it again.
         """
-        repacker, before = Repacker(self._repository, self._progress), (freed.packs, freed.bytes)
+        repacker, before = (
+            Repacker(self._repository, self._progress, self._survey),
+            (freed.packs, freed.bytes),
+        )
         for info in repacker.repack():
             freed.packs += self._delete(info, freed)
         freed.repacked += repacker.done.packs
@@ -202,19 +221,34 @@ class Pruner:
             self._repository.ledger.append(entry, self._repository.purge_key)
 
     def _mend(self, state: State, named: NamedStore, freed: Freed) -> None:
-        """Put right the live pages that a key store lacks or has damaged: it was down, or it lost them."""
+        """Put right the live pages that a key store lacks or has damaged: it was down, or it lost them.
+
+        What a listing does not show is looked for, and of the others so many, each time others: all of them would be
+        the whole key store, read at each prune. `verify` reads them all.
+        """
         stores = self._repository.place.key_stores
         try:
-            for page in list(state.pages.values()):  # a list: the state goes on when the ledger is read on
-                if not stores.has_whole(page.ref, named):
-                    stores.mend(page.ref, named)
-                    if page.ref.page.hex() not in self._repository.refresh().pages:  # forgotten meanwhile
-                        ref = page.ref
-                        named.store.delete(names.page(ref.epoch, ref.tag, ref.page))
-                        continue
-                    freed.mended += 1
+            there = {info.name.rsplit("/", 1)[-1] for info in named.store.list(names.PAGES)}
+            pages = list(state.pages.values())  # a list: the state goes on when the ledger is read on
+            salt = random_bytes(16)
+            shown = sorted(
+                (p for p in pages if p.ref.page.hex() in there), key=lambda p: content_hash(salt, p.ref.page)
+            )
+            wanted = [p for p in pages if p.ref.page.hex() not in there] + shown[:LOOKED_AT]
+            whole = each(self._repository.place.readers, lambda p: stores.has_whole(p.ref, named), wanted)
+            for page, is_whole in zip(wanted, whole, strict=True):
+                if not is_whole:
+                    self._mend_page(page, named, freed)
         except ObjectStoreError:
             freed.pending.add(named.name)
+
+    def _mend_page(self, page: PageState, named: NamedStore, freed: Freed) -> None:
+        ref = page.ref
+        self._repository.place.key_stores.mend(ref, named)
+        if ref.page.hex() not in self._repository.refresh().pages:  # forgotten meanwhile
+            named.store.delete(names.page(ref.epoch, ref.tag, ref.page))
+        else:
+            freed.mended += 1
 
     def _delete(self, info: ObjectInfo, freed: Freed) -> int:
         try:

@@ -21,10 +21,10 @@ from tenure.repository import chunks, names
 from tenure.repository.content import CohortContent, rewriter_of
 from tenure.repository.model import ChunkKind, ChunkRef
 from tenure.repository.packs import HEADER_BYTES, OpenPack, Packer, group_of
-from tenure.repository.page import open_index
 from tenure.repository.repository import Repository
 from tenure.repository.session import Uploads
 from tenure.repository.state import PageState, State
+from tenure.repository.survey import Survey
 
 DEAD_SHARE = 3
 """A pack is repacked when more than one part in this many of its bytes is dead."""
@@ -85,9 +85,11 @@ def at_rest(state: State) -> frozenset[bytes]:
 class Repacker:
     """Repacks worn packs. Needs the reading key, the purge key, and put and delete on every store."""
 
-    def __init__(self, repository: Repository, progress: Progress) -> None:
+    def __init__(self, repository: Repository, progress: Progress, survey: Survey | None = None) -> None:
+        """Begin with nothing. `survey`: what is known of pages already."""
         self._repository = repository
         self._progress = progress
+        self._survey = survey or Survey(repository)
         self._named: dict[bytes, frozenset[bytes]] = {}  # page id -> packs: pages never change
         self._scratch = bytearray()
         self.done = Repacked()
@@ -115,24 +117,23 @@ class Repacker:
         """Return the packs that are more than a third dead, the most dead first."""
         repository, state = self._repository, self._repository.refresh()
         quiet, live, busy = at_rest(state), dict[bytes, int](), set[bytes]()
-        for page_state in state.pages.values():
-            page = repository.place.key_stores.get(page_state.ref)
-            packs = page.header.packs
-            self._named[page_state.ref.page] = frozenset(packs)
-            if page_state.ref.writer not in quiet:
-                busy.update(packs)
+        pages = list(state.pages.values())  # a list: the state goes on when the ledger is read on
+        facts = self._survey.of(pages)
+        for page in pages:
+            found = facts[page.ref.page].live
+            self._named[page.ref.page] = frozenset(found)
+            if page.ref.writer not in quiet:
+                busy.update(found)
                 continue
-            _, entries, _ = open_index(page, repository.keys_of(page_state.ref.writer))
-            sums = np.bincount(entries["pack"], weights=entries["length"], minlength=len(packs))
-            for pack, count in zip(packs, sums.tolist(), strict=True):
-                live[pack] = live.get(pack, 0) + int(count)
+            for pack, count in found.items():
+                live[pack] = live.get(pack, 0) + count
         there = {info.name: info for info in repository.place.objects.list(names.PACKS)}
-        found = [
+        packs = [
             WornPack(id=pack, info=there[names.pack(pack)], live=count)
             for pack, count in live.items()
             if pack not in busy and names.pack(pack) in there
         ]
-        return sorted((p for p in found if p.is_worn), key=lambda p: (p.live / p.info.size, p.id))
+        return sorted((p for p in packs if p.is_worn), key=lambda p: (p.live / p.info.size, p.id))
 
     def _batch(self, batch: Sequence[WornPack]) -> Iterator[ObjectInfo]:
         repository = self._repository

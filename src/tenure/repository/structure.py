@@ -233,19 +233,24 @@ def read_media_tree(cohort: Cohort, tree: TreeWire, get: Get) -> MediaTree:
 
 
 def names_of(node: ChunkRef, kind: str, get: Get) -> Iterator[ChunkRef]:
-    """Yield what one node of a root of this kind names: chunks, and what stands beside them.
+    """Yield what one node of a root of this kind names: chunks, and what stands beside them; raises as `names_in`."""
+    return names_in(get(node), node, kind)
+
+
+def names_in(raw: bytes, node: ChunkRef, kind: str) -> Iterator[ChunkRef]:
+    """Yield what stands in a node of a root of this kind.
 
     Raises:
         TamperedError: Its columns do not fit each other.
         UnsupportedFormatError: The root, or the node, is of a form that this version does not know.
     """
     if kind == "table":
-        for entry in rows_entries(get(node), node):
+        for entry in rows_entries(raw, node):
             yield entry.chunk
             if entry.companion is not None:
                 yield entry.companion
     elif kind == "recordings":
-        for recording in media_entries(read_media_node(get(node), node)):
+        for recording in media_entries(read_media_node(raw, node)):
             yield from recording.chunks
             yield recording.companion
     else:
