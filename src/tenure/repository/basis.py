@@ -30,7 +30,7 @@ from tenure.repository.structure import (
 from tenure.sources.base import RowLayout
 
 LOOKED_AT = 64
-"""Key pages, and as many nodes of tables, that a session reads to see whether they are whole."""
+"""Key pages, and about as many nodes of all tables together, that a session reads to see whether they are whole."""
 
 _SHRUNK = 0.9  # of the most records that a live snapshot has: with fewer the base may lack what comes back
 
@@ -206,7 +206,8 @@ class Basis:
     def _sample(self, wires: dict[Cohort, TreeWire]) -> set[Cohort]:
         """Return trees whose nodes are read, others in each session."""
         tags = {cohort: self._reader.keys.tag(cohort) for cohort in wires}
-        left, found = LOOKED_AT, set[Cohort]()
+        tables = len(self._manifest.data_sets) if self._manifest is not None else 1
+        left, found = max(LOOKED_AT // tables, 1), set[Cohort]()
         for cohort in sorted(wires, key=lambda c: content_hash(self._session, tags[c])):
             left -= sum(layer.records > 0 for layer in wires[cohort].layers)
             if left < 0:

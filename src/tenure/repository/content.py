@@ -30,6 +30,7 @@ from tenure.repository.page import (
     pages_of,
     seal_page,
 )
+from tenure.repository.reach import Reached
 from tenure.repository.repository import Repository
 from tenure.repository.secrets import SourceKeys
 from tenure.repository.state import PageState
@@ -118,13 +119,12 @@ class CohortContent:
         """Drop the entries, and the keys, where `mask` is False."""
         self.entries, self.deks = self.entries[mask], self.deks[mask]
 
-    def keep_reached(self, reached: Collection[ChunkRef]) -> int:
+    def keep_reached(self, reached: Reached) -> int:
         """Drop entries, and explanations of gone ones, that no snapshot reaches; return how many entries that was."""
-        mask = np.array([ref in reached for ref in self.refs_of_entries()], bool)
+        mask = reached.of(self.entries)
         lost = int((~mask).sum())
         self.keep(mask)
-        columns = zip(self.gone["id"].tolist(), self.gone["inc"].tolist(), strict=True)
-        self.gone = self.gone[np.array([ChunkRef(i, inc) in reached for i, inc in columns], bool)]
+        self.gone = self.gone[reached.of(self.gone)]
         return lost
 
     def forget(self, gone: Mapping[ChunkRef, tuple[ChunkRef | None, int]], number: int) -> None:

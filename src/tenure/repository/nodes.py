@@ -106,15 +106,14 @@ def _counts(numbers: tuple[int, ...], count: int) -> bool:
     return len(numbers) == count and all(0 <= n < 1 << 63 for n in numbers)
 
 
-def rows_entries(raw: bytes, ref: ChunkRef) -> Iterator[TreeEntry]:
-    """Yield the chunks that a node lists.
+def read_rows_node(raw: bytes, ref: ChunkRef) -> NodeWire:
+    """Take a node of a table apart.
 
     Raises:
         TamperedError: Its columns do not fit each other.
         UnsupportedFormatError: Of a form that this version does not know.
     """
-    what = _node(ref)
-    node = wire.decode(raw, NodeWire, what=what)
+    node, what = wire.decode(raw, NodeWire, what=_node(ref)), _node(ref)
     count = len(node.kinds)
     sizes = (len(node.refs), len(node.companions)) == (count * REF_BYTES, count * REF_BYTES)
     _fits(what, count, sizes, _counts(node.records, count), _counts(node.plain, count))
@@ -122,6 +121,12 @@ def rows_entries(raw: bytes, ref: ChunkRef) -> Iterator[TreeEntry]:
         raise UnsupportedFormatError(
             f"{what} names chunks of a kind that this version of Tenure does not know"
         )
+    return node
+
+
+def rows_entries(raw: bytes, ref: ChunkRef) -> Iterator[TreeEntry]:
+    """Yield the chunks that a node lists; raises as `read_rows_node` does."""
+    node = read_rows_node(raw, ref)
     columns = zip(split(node.refs), split(node.companions), node.kinds, node.records, node.plain, strict=True)
     for chunk, companion, kind, records, plain in columns:
         beside = None if join(companion) == _NONE else companion

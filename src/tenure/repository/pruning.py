@@ -11,6 +11,8 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import partial
 
+import numpy as np
+
 from tenure.crypto.hashing import content_hash, random_bytes
 from tenure.domain.errors import (
     HoldViolationError,
@@ -22,19 +24,17 @@ from tenure.domain.progress import Progress
 from tenure.objectstore.base import ObjectInfo
 from tenure.repository import names
 from tenure.repository.basis import LOOKED_AT
-from tenure.repository.chunkreader import ChunkReader
 from tenure.repository.content import CohortContent, Rewriter, fits, rewriter_of
 from tenure.repository.entries import Prune, Sweep
 from tenure.repository.inflight import each
 from tenure.repository.keeping import PrunePlan
 from tenure.repository.keystores import NamedStore
 from tenure.repository.leftovers import delete_unnamed, kept_from_sweep, void_lapsed
-from tenure.repository.page import open_index
+from tenure.repository.page import Array, open_index
 from tenure.repository.pagesahead import PagesAhead
-from tenure.repository.reach import Reach
+from tenure.repository.reach import Marks, Reach, Reached
 from tenure.repository.repacking import Repacker, at_rest
 from tenure.repository.repository import Repository
-from tenure.repository.secrets import SourceKeys
 from tenure.repository.state import PageState, State
 from tenure.repository.survey import Survey
 from tenure.repository.voids import MERGE_LEASE_S
@@ -70,16 +70,6 @@ class Freed:
     def is_whole(self) -> bool:
         """Whether all that was to be done was done."""
         return not self.pending and not self.unsound
-
-
-@dataclass(frozen=True, slots=True)
-class _Desk:
-    """What one writer's cohorts are looked at with. `pages`: those of some cohorts are at hand."""
-
-    keys: SourceKeys
-    pages: PagesAhead
-    reader: ChunkReader
-    reach: Reach
 
 
 class Pruner:
@@ -137,29 +127,38 @@ class Pruner:
             by_tag.setdefault(page.ref.tag, []).append(page)
         task = self._progress.begin("Looking for what no snapshot reaches", total=len(by_tag), unit="cohorts")
         place, keys = repository.place, repository.keys_of(writer)
+        by_reach = {keys.tag(cohort): cohort for cohort in reach.cohorts}
         ahead = PagesAhead(place.key_stores, place.readers)
-        reader = repository.structure_reader(keys, pages=ahead)
         for batch in ahead.batches([(tag, [p.ref for p in by_tag[tag]]) for tag in sorted(by_tag)]):
+            marks = reach.marks([by_reach[tag] for tag in batch if tag in by_reach])
             for tag in batch:
                 now = replace(rewriter, begun=place.objects.now().timestamp())
-                self._drop_in(by_tag[tag], _Desk(keys, ahead, reader, reach), freed, now)
+                named = marks.get(by_reach[tag]) if tag in by_reach else None
+                self._drop_in(by_tag[tag], ahead, named, freed, now)
                 task.advance(1)
         task.end()
 
-    def _drop_in(self, pages: list[PageState], desk: "_Desk", freed: Freed, rewriter: Rewriter) -> None:
-        cohort = None
+    def _drop_in(
+        self,
+        pages: list[PageState],
+        ahead: PagesAhead,
+        named: Marks | None,
+        freed: Freed,
+        rewriter: Rewriter,
+    ) -> None:
+        """Write a cohort's pages anew without what no snapshot reaches; `named`: what snapshots' nodes name of it."""
+        keys = self._repository.keys_of(pages[0].ref.writer)
+        parts: list[tuple[Array, Array]] = []
         for state in pages:
-            page = desk.pages.get(state.ref)
-            cohort, entries, _ = open_index(page, desk.keys)
+            page = ahead.get(state.ref)
+            _, entries, gone = open_index(page, keys)
+            parts.append((entries, gone))
             self._survey.take(state.ref, page, entries)
-        if cohort is None:
+        every, gone = (np.concatenate(columns) for columns in zip(*parts, strict=True))
+        reached = Reached(np.zeros(0, np.uint64) if named is None else named, every, gone)
+        if reached.of(every).all() and not fits(len(pages), len(every)):
             return
-        index = desk.reader.index(cohort)
-        desk.reader.drop(cohort)
-        reached = desk.reach.closed(cohort, index)
-        if all(ref in reached for ref in index.places) and not fits(len(pages), len(index.places)):
-            return
-        content = CohortContent.load(pages, desk.keys, desk.pages, self._repository.unwrapper)
+        content = CohortContent.load(pages, keys, ahead, self._repository.unwrapper)
         lost = content.keep_reached(reached)
         deletion = rewriter.replace([content], cause="prune" if lost else "merge")
         freed.entries += lost

@@ -1,16 +1,31 @@
-"""What live snapshots reach: every chunk, companion and structure node of one source's snapshots."""
+"""What live snapshots reach: every chunk, companion and structure node of one source's snapshots.
 
-from collections.abc import Iterable
+Of a prune's cohorts it is told in arrays, eight bytes for a chunk: a month of calls is millions of chunks. Such marks
+are of the chunk's id and incarnation, both random, so two hardly ever have the same; if they do, a chunk stays that could go.
+"""
+
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
 
 from tenure.repository import structure
 from tenure.repository.cohortindex import CohortIndex
 from tenure.repository.model import ChunkRef, Cohort
-from tenure.repository.nodes import read_list, split
+from tenure.repository.nodes import join, read_list, split
+from tenure.repository.page import Array
 from tenure.repository.repository import Repository
+from tenure.repository.rows import Bits
 from tenure.repository.secrets import STRUCTURE
 from tenure.repository.session import ref_of
 from tenure.repository.state import SnapshotState
-from tenure.repository.structure import Root, names_in
+from tenure.repository.structure import Root, names_in, refs_in
+
+Marks = NDArray[np.uint64]
+"""Chunks by the exclusive or of their id's first eight bytes and their incarnation."""
+
+_REF = np.dtype([("id", "V16"), ("inc", "V8")])
+_NO_MARKS = np.zeros(0, np.uint64)
 
 
 class Reach:
@@ -71,6 +86,25 @@ class Reach:
         # What a reached chunk has beside it is reached too.
         return found | {index.places[ref].companion for ref in found if ref in index.places}
 
+    def marks(self, cohorts: Sequence[Cohort]) -> dict[Cohort, Marks]:
+        """Return the marks of all that nodes of some cohorts name; their nodes are read together.
+
+        Raises:
+            IntegrityError: A node cannot be read.
+        """
+        found: dict[Cohort, list[Marks]] = {cohort: [_NO_MARKS] for cohort in cohorts}
+        wanted = [
+            (cohort, node, kind) for cohort in cohorts for node, kind in self._nodes.get(cohort, {}).items()
+        ]
+        raws = self._reader.structures([node for _, node, _ in wanted])
+        for (cohort, node, kind), (_, raw) in zip(wanted, raws, strict=True):
+            refs = refs_in(raw or self._reader.structure(node), node, kind)
+            found[cohort].append(_marks_of(np.frombuffer(refs, _REF), "id", "inc"))
+        if STRUCTURE in found:
+            refs = b"".join(map(join, self._structure))
+            found[STRUCTURE].append(_marks_of(np.frombuffer(refs, _REF), "id", "inc"))
+        return {cohort: np.concatenate(some) for cohort, some in found.items()}
+
     def _root(self, root: Root) -> None:
         for cohort, tree in root.cohorts():
             nodes = self._nodes.setdefault(cohort, {})
@@ -85,3 +119,42 @@ class Reach:
             self._structure.add(ref)
             self._lists[ref] = read_list(self._reader.structure(ref), ref)
         return self._lists[ref]
+
+
+class Reached:
+    """What of a cohort is reached: what nodes name, what replaced it, and what stands beside either."""
+
+    def __init__(self, named: Marks, entries: Array, gone: Array) -> None:
+        """Follow replacements. `entries`, `gone`: of all the cohort's pages (`page.ENTRY`, `page.GONE`)."""
+        self._marks = np.unique(named)
+        before, after = _marks_of(gone, "id", "inc"), _marks_of(gone, "rid", "rinc")
+        replaced = after != 0  # zeros: nothing replaced it
+        while True:
+            more = after[replaced & self._holds(before)]
+            more = more[~self._holds(more)]
+            if not len(more):
+                break
+            self._take(more)
+        self._take(_marks_of(entries, "cid", "cinc")[self.of(entries)])
+
+    def of(self, rows: Array) -> Bits:
+        """Say of each entry, or of each row of a gone list, whether it is reached."""
+        return self._holds(_marks_of(rows, "id", "inc"))
+
+    def _holds(self, marks: Marks) -> Bits:
+        at = np.searchsorted(self._marks, marks)
+        found = np.zeros(len(marks), np.bool_)
+        inside = at < len(self._marks)
+        found[inside] = self._marks[at[inside]] == marks[inside]
+        return found
+
+    def _take(self, more: Marks) -> None:
+        self._marks = np.union1d(self._marks, more)
+
+
+def _marks_of(rows: Array, chunk_id: str, incarnation: str) -> Marks:
+    if not len(rows):
+        return _NO_MARKS
+    ids = np.ascontiguousarray(rows[chunk_id]).view("<u8")[::2]
+    marks: Marks = ids ^ np.ascontiguousarray(rows[incarnation]).view("<u8")
+    return marks

@@ -236,16 +236,16 @@ class Repository:
                 return
         raise ConfigError(f"source {source!r} has no writer to remove")
 
-    def structure_reader(self, keys: SourceKeys, *, pages: PageSource | None = None) -> ChunkReader:
-        """Return a reader of a source's structure and indexes, which opens no page key; `pages` as in `chunk_reader`."""
+    def structure_reader(self, keys: SourceKeys) -> ChunkReader:
+        """Return a reader of a source's structure and indexes, which opens no page key."""
         return ChunkReader(
             objects=self.place.objects,
-            key_stores=pages or self.place.key_stores,
+            key_stores=self.place.key_stores,
             keys=keys,
             repository=self.id,
             state=self.state,
             unwrapper=None,
-            readers=None if pages else self.place.readers,
+            readers=self.place.readers,
         )
 
     def chunk_reader(
