@@ -81,6 +81,7 @@ def place_of(
     *,
     create: bool = False,
     readers: Executor | None = None,
+    cache: Path | None = None,
 ) -> Place:
     """Open the stores; `create`: for a new repository, so folders are made.
 
@@ -101,6 +102,7 @@ def place_of(
         locks=stores.locks,
         shred=timedelta(days=stores.shred_days),
         readers=readers,
+        cache=cache,
     )
 
 

@@ -187,7 +187,14 @@ class _Stores:
         """Return the repository's place."""
         memory = HeadFile(self._place.state / "head")
         stores = stores_of(self._settings)
-        return place_of(stores, self._root, self._machine.clock, memory, readers=self._readers)
+        return place_of(
+            stores,
+            self._root,
+            self._machine.clock,
+            memory,
+            readers=self._readers,
+            cache=self._place.state / "structure",
+        )
 
     def open(self, pins: Pins, rights: Rights) -> Repository:
         """Open the repository."""

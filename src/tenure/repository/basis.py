@@ -6,7 +6,7 @@ so many pages and nodes are read in each session, others each time; what they na
 damaged. That costs dedup, and mends.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from functools import cached_property
 from itertools import groupby
@@ -14,7 +14,7 @@ from itertools import groupby
 from tenure.crypto.hashing import content_hash
 from tenure.domain.errors import IntegrityError
 from tenure.repository import structure
-from tenure.repository.chunkreader import ChunkReader
+from tenure.repository.chunkreader import TOGETHER, ChunkReader
 from tenure.repository.chunkwriter import NONE
 from tenure.repository.manifest import Manifest
 from tenure.repository.mediabase import BaseRecordings
@@ -27,6 +27,7 @@ from tenure.repository.structure import (
     TreeWire,
     read_root,
 )
+from tenure.repository.structurecache import StructureCache
 from tenure.sources.base import RowLayout
 
 LOOKED_AT = 64
@@ -42,10 +43,16 @@ class Basis:
     """The base of one session. Belongs to one thread."""
 
     def __init__(
-        self, reader: ChunkReader, base: tuple[SnapshotState, Manifest] | None, state: State, session: bytes
+        self,
+        reader: ChunkReader,
+        base: tuple[SnapshotState, Manifest] | None,
+        state: State,
+        session: bytes,
+        cache: StructureCache | None = None,
     ) -> None:
         """Take the base; None where nothing may be built upon. `state`: when the session began."""
         self._reader = reader
+        self._cache = cache
         self._manifest = base[1] if base is not None else None
         self._number = base[0].number if base is not None else 0
         self._session = session
@@ -69,13 +76,14 @@ class Basis:
         root = self._root(data_set, "table")
         trees: dict[Cohort, Tree] = {}
         wires = dict(root.cohorts()) if root is not None else {}
-        looked_at = self._sample(wires)
+        doubtful = {cohort for cohort in wires if self._is_doubtful(cohort)}
+        looked_at = doubtful | self._sample(wires)
+        nodes = self._nodes_anew([wires[cohort] for cohort in looked_at])
         for cohort, wire in wires.items():
             with suppress(IntegrityError):
-                doubtful = self._is_doubtful(cohort)
-                if doubtful or cohort in looked_at:
-                    tree = structure.read_tree(cohort, wire, self._get)
-                    if doubtful and not self._is_whole(tree):
+                if cohort in looked_at:
+                    tree = structure.read_tree(cohort, wire, lambda ref: nodes.get(ref) or self._get(ref))
+                    if cohort in doubtful and not self._is_whole(tree):
                         continue
                 trees[cohort] = structure.stored_tree(cohort, wire)
         self._trees |= {cohort: wires[cohort] for cohort in trees}
@@ -89,7 +97,7 @@ class Basis:
         places = [(cohort, ref) for cohort, wire in wires.items() for ref in self._nodes_of(wire)]
         doubtful = {cohort for cohort in wires if self._is_doubtful(cohort)}
         # Of all cohorts together: one request brings what lies together.
-        nodes = self._structures([ref for _, ref in places])
+        nodes = self._structures(refs := [ref for _, ref in places], anew=self._chosen(refs))
         for cohort, mine in groupby(zip(places, nodes, strict=True), key=lambda pair: pair[0][0]):
             for (_, ref), raw in mine:
                 with suppress(IntegrityError):
@@ -120,7 +128,8 @@ class Basis:
         wire = self._trees.get(cohort)
         if wire is not None and not self._shrank:
             with suppress(IntegrityError):
-                tree = structure.read_tree(cohort, wire, self._get)
+                nodes = dict(zip(refs := self._nodes_of(wire), self._structures(refs), strict=True))
+                tree = structure.read_tree(cohort, wire, lambda ref: nodes.get(ref) or self._get(ref))
                 entries = [e for layer in tree.layers for e in layer.entries]
                 return {e.chunk.id: (e.chunk, e.companion or NONE) for e in entries}
         if tag not in self._pages:
@@ -139,11 +148,24 @@ class Basis:
 
     def _root(self, data_set: str, kind: str) -> Root | None:
         line = self._manifest.data_sets.get(data_set) if self._manifest is not None else None
-        if line is None or line.kind != kind:
-            return None
-        with suppress(IntegrityError):  # damaged: stored again
-            return read_root(self._get(_ref(line.root)))
-        return None
+        return self._roots.get(_ref(line.root)) if line is not None and line.kind == kind else None
+
+    @cached_property
+    def _roots(self) -> dict[ChunkRef, Root]:
+        """Return the roots of all data sets; one that is damaged is stored again."""
+        lines = self._manifest.data_sets.values() if self._manifest is not None else ()
+        found: dict[ChunkRef, Root] = {}
+        refs = [_ref(line.root) for line in lines]
+        for ref, raw in zip(refs, self._structures(refs, anew=refs), strict=True):
+            with suppress(IntegrityError):
+                if raw is not None:
+                    found[ref] = read_root(raw)
+        return found
+
+    def _nodes_anew(self, wires: Sequence[TreeWire]) -> dict[ChunkRef, bytes | None]:
+        """Read the nodes of some trees from the store."""
+        refs = [ref for wire in wires for ref in self._nodes_of(wire)]
+        return dict(zip(refs, self._structures(refs, anew=refs), strict=True))
 
     def _nodes_of(self, wire: TreeWire) -> list[ChunkRef]:
         """Return a tree's nodes, as far as they are named whole."""
@@ -159,12 +181,38 @@ class Basis:
                 nodes += structure.nodes_of(layer, get)
         return nodes
 
-    def _structures(self, refs: Sequence[ChunkRef]) -> Iterator[bytes | None]:
-        """Yield structure chunks, None for one that is damaged."""
-        for ref, raw in self._reader.structures(refs):
-            if raw is None:
-                self._spoil(ref)
-            yield raw
+    def _structures(self, refs: Sequence[ChunkRef], anew: Iterable[ChunkRef] = ()) -> Iterator[bytes | None]:
+        """Yield structure chunks, None for one that is damaged; those of `anew` are read from the store in any case."""
+        anew = frozenset(anew)
+        for at in range(0, len(refs), TOGETHER):
+            some = refs[at : at + TOGETHER]
+            here = {ref: raw for ref in some if ref not in anew and (raw := self._kept(ref)) is not None}
+            read = self._reader.structures([ref for ref in some if ref not in here], self._keep)
+            for ref in some:
+                raw = here[ref] if ref in here else next(read)[1]
+                if raw is None:
+                    self._spoil(ref)
+                yield raw
+
+    def _chosen(self, refs: Sequence[ChunkRef]) -> Sequence[ChunkRef]:
+        """Return some of many nodes, others in each session."""
+        step = max(len(refs) // LOOKED_AT, 1)
+        return refs[int.from_bytes(self._session[:4], "little") % step :: step]
+
+    def _kept(self, ref: ChunkRef) -> bytes | None:
+        """Return a structure chunk that was read in an earlier session."""
+        sealed = None if self._cache is None else self._cache.get(ref)
+        if sealed is None or self._cache is None:
+            return None
+        try:
+            return self._reader.structure_in(ref, sealed)
+        except IntegrityError:
+            self._cache.drop(ref)
+            return None
+
+    def _keep(self, ref: ChunkRef, sealed: bytes | memoryview) -> None:
+        if self._cache is not None and self._cache.get(ref) is None:
+            self._cache.add(ref, sealed)
 
     def _get(self, ref: ChunkRef) -> bytes:
         """Return a structure chunk; one that is damaged is not named again."""

@@ -31,18 +31,13 @@ from tenure.repository.page import PageBytes, open_index, open_keys
 from tenure.repository.places import Place
 from tenure.repository.placesbuilder import PlacesBuilder
 from tenure.repository.secrets import STRUCTURE, SourceKeys
+from tenure.repository.spans import in_spans
 from tenure.repository.state import State
 
 T = TypeVar("T")
 
-GAP_BYTES = 256 * 1024
-"""Two ranges of a pack that lie closer than this are read in one request."""
-
 TOGETHER = 256
 """Structure chunks that are read together, of some 80 KB before compression."""
-
-SPAN_BYTES = 16 * 1024 * 1024
-"""The most that one request reads."""
 
 
 class ChunkReader:
@@ -228,26 +223,43 @@ class ChunkReader:
             )
         return raw
 
-    def structures(self, refs: Sequence[ChunkRef]) -> Iterator[tuple[ChunkRef, bytes | None]]:
-        """Yield many structure chunks in order, ranges that lie together in one request; None for what is damaged."""
+    def structure_in(self, ref: ChunkRef, sealed: bytes | memoryview) -> bytes:
+        """Return a structure chunk of which somebody has the sealed bytes.
+
+        Raises:
+            IntegrityError: It is named by no page, or these bytes are not it.
+        """
+        place = self.locate(STRUCTURE, ref)
+        if place is None:
+            raise IntegrityError("structure is marked as forgotten, which never happens")
+        return self.open(STRUCTURE, place, sealed)
+
+    def structures(
+        self, refs: Sequence[ChunkRef], told: Callable[[ChunkRef, bytes | memoryview], None] | None = None
+    ) -> Iterator[tuple[ChunkRef, bytes | None]]:
+        """Yield many structure chunks in order, ranges that lie together in one request; None for what is damaged.
+
+        `told`: is given the sealed bytes of those that are whole.
+        """
         for at in range(0, len(refs), TOGETHER):
             some = refs[at : at + TOGETHER]
             places = {
                 ref: place for ref in some if (place := self._place_or_none(STRUCTURE, ref)) is not None
             }
             sealed: dict[tuple[bytes, int], memoryview] = {}
-            for found in each(self._readers, self._span_or_nothing, self.spans(places.values())):
+            for found in each(self._readers, self._span_or_nothing, in_spans(places.values())):
                 sealed |= {(place.pack, place.offset): view for place, view in found}
             for ref in some:
                 raw = None
                 with suppress(IntegrityError):
                     place = places.get(ref)
                     view = None if place is None else sealed.get((place.pack, place.offset))
-                    raw = (
-                        self.structure(ref)
-                        if place is None or view is None
-                        else self.open(STRUCTURE, place, view)
-                    )
+                    if view is None:
+                        raw = self.structure(ref)
+                    else:
+                        raw = self.structure_in(ref, view)
+                        if told is not None:
+                            told(ref, view)
                 yield ref, raw
 
     def are_whole(self, refs: Sequence[PageRef]) -> Iterator[tuple[PageRef, bool]]:
@@ -279,26 +291,6 @@ class ChunkReader:
                 yield pending.pop(0).result()  # type: ignore[attr-defined]
         for job in pending:
             yield job.result()  # type: ignore[attr-defined]
-
-    def spans(
-        self, places: Iterable[Place], *, most: int = SPAN_BYTES, near: int = GAP_BYTES
-    ) -> Iterator[list[Place]]:
-        """Group places into ranges worth one request each, in the order of packs and offsets.
-
-        `most`: bytes of one; `near`: bytes between two chunks that are read along.
-        """
-        group: list[Place] = []
-        for place in sorted(places, key=lambda p: (p.pack, p.offset)):
-            if group:
-                first, last = group[0], group[-1]
-                beside = place.offset - (last.offset + last.length) <= near
-                fits = place.offset + place.length - first.offset <= most
-                if place.pack != first.pack or not beside or not fits:
-                    yield group
-                    group = []
-            group.append(place)
-        if group:
-            yield group
 
     def read_span(self, group: Sequence[Place]) -> list[tuple[Place, memoryview]]:
         """Read one range and return each place's sealed bytes.

@@ -4,6 +4,7 @@ from collections.abc import Collection, Hashable, Mapping
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from pathlib import Path
 
 from tenure.crypto.hashing import random_bytes
 from tenure.crypto.hpke import RecipientPublic
@@ -63,6 +64,7 @@ class Place:
     `locks`: for how long what is put there is locked; the stores do that by themselves where data sets do not differ.
     `shred`: for how long key stores keep old versions of what is deleted; they end them by themselves.
     `readers`: ask for many ranges at once, where the stores are across a network (`readahead`).
+    `cache`: folder of what snapshots read before (`structurecache`); None keeps nothing.
     """
 
     objects: ObjectStore
@@ -71,6 +73,7 @@ class Place:
     locks: LockPolicy = NONE
     shred: timedelta = timedelta(0)
     readers: Executor | None = None
+    cache: Path | None = None
 
     def until(self, groups: Collection[Hashable]) -> datetime | None:
         """Return when the lock of a new pack with chunks of these groups ends; None: as the store does by itself."""

@@ -5,9 +5,10 @@ from concurrent.futures import Executor, Future
 from threading import Lock
 
 from tenure.domain.errors import IntegrityError
-from tenure.repository.chunkreader import SPAN_BYTES, ChunkReader
+from tenure.repository.chunkreader import ChunkReader
 from tenure.repository.model import ChunkKind, ChunkRef, Cohort
 from tenure.repository.places import Place
+from tenure.repository.spans import SPAN_BYTES, in_spans
 
 REQUESTS = 16
 """Requests in flight. A request takes some 20-100 ms before its first byte on AWS; with ranges of 8 MiB, 16 of them keep
@@ -52,7 +53,7 @@ class ReadAhead:
 
     def groups(self, places: Iterable[Place]) -> Iterator[list[Place]]:
         """Group places into ranges worth one request each, in the order of packs and offsets."""
-        return self.chunks.spans(places, most=SPAN_BYTES if self._readers is None else NETWORK_SPAN_BYTES)
+        return in_spans(places, most=SPAN_BYTES if self._readers is None else NETWORK_SPAN_BYTES)
 
     def begin(self, group: Sequence[Place]) -> Pending:
         """Ask for a range."""

@@ -13,6 +13,7 @@ from tenure.domain.errors import IntegrityError, TamperedError, TenureError
 from tenure.repository.chunkreader import ChunkReader
 from tenure.repository.model import ChunkKind, Cohort
 from tenure.repository.places import Place
+from tenure.repository.spans import in_spans
 
 SLICE_BYTES = 64 * 1024 * 1024
 """Stored bytes that are read between two looks at the clock; twice a pack."""
@@ -115,7 +116,7 @@ class ReadBack:
 
     def _read(self, cohort: Cohort, part: Sequence[Place]) -> bool:
         """Read some chunks; whether all were sound."""
-        groups = list(self.reader.spans(part))
+        groups = list(in_spans(part))
         run = map if self.reading.executor is None else self.reading.executor.map
         broken = [b for found in run(lambda group: self._group(cohort, group), groups) for b in found]
         for place, error in broken:

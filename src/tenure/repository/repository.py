@@ -371,6 +371,7 @@ class Repository:
             executor=executor,
             reader=self.chunk_reader(keys, as_of=base[0].number if base else 0),
             base=base,
+            cache=self.place.cache and self.place.cache / f"{keys.writer.hex()}.nodes",
         )
         return Session(parts, entry, state.number)
 

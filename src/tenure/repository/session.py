@@ -7,6 +7,7 @@ the commit. Whatever happens before it leaves objects that the ledger does not n
 from collections.abc import Callable, Mapping
 from concurrent.futures import Executor, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
+from pathlib import Path
 from threading import Lock
 from typing import Any, BinaryIO, TypeVar
 
@@ -36,6 +37,7 @@ from tenure.repository.state import SnapshotState, State
 from tenure.repository.structure import (
     NewMediaTree,
 )
+from tenure.repository.structurecache import StructureCache
 from tenure.sources.base import Recording, RowLayout
 
 T = TypeVar("T")
@@ -46,7 +48,7 @@ UPLOADS = "pack-put"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SessionParts:
-    """What a session works with; made by `Repository.begin`."""
+    """What a session works with; made by `Repository.begin`. `cache`: file of tree nodes that were read before."""
 
     objects: ObjectStore
     key_stores: KeyStores
@@ -61,6 +63,7 @@ class SessionParts:
     executor: Executor
     reader: ChunkReader
     base: tuple[SnapshotState, Manifest] | None
+    cache: Path | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,7 +129,8 @@ class Session:
         # While a forgetting of this source is open, its chunks may be about to go: nothing of them is built upon.
         self.may_reuse = not state.sessions[begin.session.hex()].fresh
         base = parts.base if self.may_reuse else None
-        self.base = Basis(parts.reader, base, state, begin.session)
+        self._cache = None if parts.cache is None else StructureCache.open(parts.cache)
+        self.base = Basis(parts.reader, base, state, begin.session, self._cache)
         self.chunks = ChunkWriter(
             keys=parts.keys,
             repository=parts.repository,
@@ -184,9 +188,12 @@ class Session:
             ObjectStoreError: A put failed; nothing was committed.
         """
         try:
-            return self._commit(outcome)
-        finally:
-            self._uploads.close()
+            number = self._commit(outcome)
+        except BaseException:
+            self._close()
+            raise
+        self._close(tidy=self.may_reuse)
+        return number
 
     def _commit(self, outcome: Outcome) -> int:
         parts = self._parts
@@ -217,9 +224,14 @@ class Session:
 
     def abandon(self, reason: str) -> None:
         """Void the session; what it put stays unnamed and is swept."""
-        self._uploads.close()
+        self._close()
         void = Void(session=self.begin.session, writer=self._parts.keys.writer, reason=reason)
         self._parts.ledger.append(void, self._parts.key)
+
+    def _close(self, *, tidy: bool = False) -> None:
+        self._uploads.close()
+        if self._cache is not None:
+            self._cache.close(tidy=tidy)
 
     def _may_commit(self, state: State, entry: Snapshot) -> None:
         session = state.sessions.get(self.begin.session.hex())

@@ -23,6 +23,7 @@ from tenure.repository.model import ChunkKind, ChunkRef, Cohort
 from tenure.repository.places import Place, Places
 from tenure.repository.readahead import NETWORK_SPAN_BYTES, REQUESTS
 from tenure.repository.rows import Bytes
+from tenure.repository.spans import in_spans
 
 FORESEEN_BYTES = 32 * 1024 * 1024
 """Chunks that are brought before their cohorts' turn: half of what `Kept` has room for."""
@@ -221,7 +222,7 @@ def bring(
         except IntegrityError:
             return []
 
-    groups = reader.spans(missing, most=NETWORK_SPAN_BYTES, **({} if near is None else {"near": near}))
+    groups = in_spans(missing, most=NETWORK_SPAN_BYTES, **({} if near is None else {"near": near}))
     for found in each(readers, read, groups, ahead=REQUESTS):
         for place, sealed in found:
             kept.keep(place, bytes(sealed))
