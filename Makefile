@@ -25,7 +25,7 @@ help:
 	@echo "make test              run the tests (TESTS=path for some of them)"
 	@echo "make check             lint, format, types, architecture, size limits"
 	@echo "make fix               format, and mend what the linter can mend"
-	@echo "make bench             compare with restic on the same files (ONLY=recordings|small|restore|sqlite|s3|forget|erase|cohort|index|rotate for one)"
+	@echo "make bench             compare with restic on the same files (ONLY=recordings|small|restore|sqlite|s3|forget|erase|cohort|index|rotate|years for one)"
 	@echo "make soak              random operations, killed at random, for SOAK_SECONDS (300), against a model"
 	@echo "make lock              write requirements/*.txt anew (UPGRADE=--upgrade for newer versions)"
 	@echo "make clean             remove what these targets made"

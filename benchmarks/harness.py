@@ -18,6 +18,7 @@ from benchmarks import (
     small,
     sqlite,
     tenure,
+    years,
 )
 from benchmarks.pairs import Bench
 
@@ -32,6 +33,7 @@ BENCHMARKS: dict[str, Callable[[Bench], None]] = {
     "index": index.measure,
     "rotate": rotate.measure,
     "small": small.measure,
+    "years": years.measure,
 }
 
 
@@ -43,6 +45,10 @@ def main() -> None:
     parser.add_argument("--megabytes", type=int, default=1_000, help="size of each set of data (1000)")
     parser.add_argument("--snapshots", type=int, default=365, help="snapshots of long histories (365)")
     parser.add_argument("--recordings", type=int, default=2_000, help="recordings in long histories (2000)")
+    parser.add_argument(
+        "--recordings-a-day", type=int, default=100_000, help="in the years of hourly snapshots (100000)"
+    )
+    parser.add_argument("--days", type=int, default=1_095, help="of these years (1095)")
     parser.add_argument(
         "--folder", type=Path, default=Path("bench-data"), help="where data and repositories go"
     )
@@ -65,6 +71,8 @@ def main() -> None:
         megabytes=chosen.megabytes,
         snapshots=chosen.snapshots,
         recordings=chosen.recordings,
+        recordings_a_day=chosen.recordings_a_day,
+        days=chosen.days,
     )
     for name in chosen.names or BENCHMARKS:
         BENCHMARKS[name](bench)

@@ -71,6 +71,7 @@ class Bench:
     """What every benchmark is handed: a folder for its files, the peer, how many pairs, how much data.
 
     `snapshots`, `recordings`: how many of them the histories have in which something is forgotten.
+    `recordings_a_day`, `days`: of the history of hourly snapshots.
     """
 
     folder: Path
@@ -79,6 +80,8 @@ class Bench:
     megabytes: int
     snapshots: int = 365
     recordings: int = 2_000
+    recordings_a_day: int = 100_000
+    days: int = 1_095
 
     def sides(self, source: Path, declaration: dict[str, object]) -> tuple[Side, Side]:
         """Return ours and the peer, both on `source`."""
