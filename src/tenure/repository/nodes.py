@@ -103,7 +103,7 @@ def _fits(what: str, count: int, *columns: bool) -> None:
 
 def _counts(numbers: tuple[int, ...], count: int) -> bool:
     # Signed 64 bits, for they are added up in arrays of that.
-    return len(numbers) == count and all(0 <= n < 1 << 63 for n in numbers)
+    return len(numbers) == count and (not count or (min(numbers) >= 0 and max(numbers) < 1 << 63))
 
 
 def read_rows_node(raw: bytes, ref: ChunkRef) -> NodeWire:
