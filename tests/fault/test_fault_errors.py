@@ -52,7 +52,9 @@ def test_an_error_at_any_call_loses_nothing_and_a_rerun_completes(name: str, whe
         mend(ruin)
         assert_left_behind_is_sound(case, ruin)
         epochs = ruin.open(reader=True).state.epochs.values()
-        if failed or any(epoch.state == "closing" for epoch in epochs):  # a store did not say that it is empty
+        if failed or any(
+            epoch.state == "closing" for epoch in epochs
+        ):  # a store did not say that it is empty
             case.work(ruin)
         assert_completed(case, ruin)
         case.then(ruin)

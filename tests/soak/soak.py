@@ -1,11 +1,12 @@
 """Random operations on real installations, killed at random moments, against a model of what each snapshot held.
 
-Every operation is a process of its own; about every third is killed (SIGKILL) at a random moment. After each round
+Every operation is a process of its own; about every third is killed (SIGKILL) at a random moment, and while some are
+at work the S3 server is killed and started again. After each round
 the repository must verify, every snapshot must restore to exactly what the table held when it was taken less what was
 erased since, and an erasure that was cut short must complete when it is run again. Nothing here is timed: the more
 seconds, the more rounds.
 
-    SOAK_SECONDS=300 SOAK_SEED=1 python tests/soak/soak.py
+    SOAK_SECONDS=300 SOAK_SEED=1 SOAK_PLACES="folders buckets" python tests/soak/soak.py
 """
 
 import json
@@ -39,6 +40,9 @@ sources:
 keep: {last: 6, daily: 0, weekly: 0, monthly: 0, yearly: 0, verified: 0}
 """
 REFUSED = {10}  # nothing to do, or answered before
+OUTAGE = 0.2
+UNREACHABLE = {22}  # the store did not answer
+CUT_OFF = -1000
 UNDER_WAY = {20, 21}  # a session of a killed process
 
 
@@ -58,7 +62,9 @@ class World:
     erased: set[int] = field(default_factory=set)
     done: Counter[str] = field(default_factory=Counter)
     kills: int = 0
+    outages: int = 0
     requests: int = 0
+    server: Server | None = None
 
     def run(self, *words: str, may_die: bool = False) -> tuple[int, str]:
         """Run a command; return its code (negative where it was killed) and what it printed."""
@@ -68,6 +74,8 @@ class World:
             start_new_session=True,
         )  # fmt: skip
         self.done[words[0]] += 1
+        if may_die and self.server is not None and self.chance.random() < OUTAGE:
+            return self._through_an_outage(process, self.server)
         if may_die and self.chance.random() < KILLED:
             try:
                 out, _ = process.communicate(timeout=self.chance.uniform(0.2, 2.5))
@@ -78,6 +86,16 @@ class World:
         else:
             out, _ = process.communicate(timeout=300)
         return process.returncode, out
+
+    def _through_an_outage(self, process: "subprocess.Popen[str]", server: Server) -> tuple[int, str]:
+        """Kill the S3 server while a command is at work, and start it again; the command waits or says that it failed."""
+        time.sleep(self.chance.uniform(0.3, 2.0))
+        server.kill()
+        time.sleep(self.chance.uniform(0.5, 4.0))
+        server.start()
+        self.outages += 1
+        out, _ = process.communicate(timeout=300)
+        return (CUT_OFF if process.returncode in UNREACHABLE else process.returncode), out
 
     def works(self, *words: str, codes: frozenset[int] = frozenset({0})) -> str:
         """Run a command that has to end well."""
@@ -218,11 +236,15 @@ def main() -> None:
     seconds = float(os.environ.get("SOAK_SECONDS", "300"))
     seed = int(os.environ.get("SOAK_SEED", str(random.SystemRandom().randrange(10**6))))
     print(f"SOAK seed={seed} seconds={seconds:.0f}", flush=True)
-    for place in ("folders", "buckets"):
+    places = os.environ.get("SOAK_PLACES", "folders buckets").split()
+    for place in places:
         root = Path(tempfile.mkdtemp(prefix="tenure-soak-"))
-        world, rounds = one(place, root, random.Random(seed), seconds / 2)
+        world, rounds = one(place, root, random.Random(seed), seconds / len(places))
         told = " ".join(f"{name}={count}" for name, count in sorted(world.done.items()))
-        print(f"SOAK {place}: rounds={rounds} kills={world.kills} {told} lost=0", flush=True)
+        print(
+            f"SOAK {place}: rounds={rounds} kills={world.kills} outages={world.outages} {told} lost=0",
+            flush=True,
+        )
         shutil.rmtree(root)
 
 
@@ -234,6 +256,7 @@ def one(place: str, root: Path, chance: random.Random, seconds: float) -> tuple[
         return world, soak(world, seconds)
     with running() as server:
         world = founded(root, chance, env | credentials(server), *addresses(server))
+        world.server = server
         return world, soak(world, seconds)
 
 

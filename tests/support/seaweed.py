@@ -14,7 +14,7 @@ import tempfile
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -31,11 +31,13 @@ _numbers = itertools.count(1)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Server:
-    """A running server. `admin`: a boto3 client that may do everything."""
+    """A running server. `admin`: a boto3 client that may do everything; `kill`, `start`: an outage, nothing lost."""
 
     endpoint: str
     access: S3Access = field(repr=False)
     admin: Any
+    kill: Callable[[], None]
+    start: Callable[[], None]
 
     def bucket(self, *, versioned: bool = False, locked: bool = False) -> str:
         """Make a bucket of its own for a test."""
@@ -75,23 +77,49 @@ def client(endpoint: str, access: S3Access) -> Any:
     )
 
 
+@dataclass(slots=True)
+class _Machine:
+    """The server's process, its folder and its ports."""
+
+    folder: Path
+    port: int
+    access: S3Access
+    process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        """Start it, with what the folder holds, and wait until it answers."""
+        self.process = _started(self.folder, self.port, self.access)
+        _wait(f"http://127.0.0.1:{self.port}", self.process, self.folder)
+
+    def kill(self) -> None:
+        """Kill it."""
+        if self.process is not None:
+            os.kill(self.process.pid, signal.SIGKILL)
+            self.process.wait()
+            self.process = None
+        for kind, above in (("s3", 0), ("master", 1), ("volume", 2), ("filer", 3)):
+            left = Path(tempfile.gettempdir()) / f"seaweedfs-{kind}-grpc-{self.port + above + _GRPC}.sock"
+            left.unlink(missing_ok=True)
+
+
 @contextlib.contextmanager
 def running() -> Iterator[Server]:
     """Start a server; it is killed at the end, since it takes long to stop and nothing of it is kept."""
     folder = Path(tempfile.mkdtemp(prefix="seaweed-"))
     access = S3Access(access_key=secrets.token_hex(10).upper(), secret_key=secrets.token_hex(20))
-    port = _free_ports()
-    process = _started(folder, port, access)
+    machine = _Machine(folder, _free_ports(), access)
     try:
-        endpoint = f"http://127.0.0.1:{port}"
-        _wait(endpoint, process, folder)
-        yield Server(endpoint=endpoint, access=access, admin=client(endpoint, access))
+        machine.start()
+        endpoint = f"http://127.0.0.1:{machine.port}"
+        yield Server(
+            endpoint=endpoint,
+            access=access,
+            admin=client(endpoint, access),
+            kill=machine.kill,
+            start=machine.start,
+        )
     finally:
-        os.kill(process.pid, signal.SIGKILL)
-        process.wait()
-        for kind, above in (("s3", 0), ("master", 1), ("volume", 2), ("filer", 3)):
-            left = Path(tempfile.gettempdir()) / f"seaweedfs-{kind}-grpc-{port + above + _GRPC}.sock"
-            left.unlink(missing_ok=True)
+        machine.kill()
         shutil.rmtree(folder, ignore_errors=True)
 
 
@@ -115,7 +143,7 @@ def _started(folder: Path, port: int, access: S3Access) -> subprocess.Popen[byte
         "actions": ["Admin", "Read", "Write", "List", "Tagging"],
     }
     (folder / "s3.json").write_text(json.dumps({"identities": [identity]}))
-    (folder / "data").mkdir()
+    (folder / "data").mkdir(exist_ok=True)
     program = Path(sys.executable).with_name("weed")
     # In one process, calling nobody home, few volumes for each bucket, and at once a master of itself.
     command = [
