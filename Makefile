@@ -3,13 +3,17 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test check fix bench soak lock clean
+.PHONY: help demo test check fix bench soak ceph lock clean
 
 VENV ?= .venv
 BIN := $(VENV)/bin
 DIR ?= demo
 ONLY ?=
 TESTS ?=
+CEPH_TESTS := tests/contract/test_objectstore_contract.py tests/contract/test_objectstore_locking_contract.py \
+	tests/unit/objectstore/test_objectstore_s3.py tests/integration/test_cli_s3.py \
+	tests/integration/test_cli_s3_bad_input.py tests/integration/test_cli_locks.py \
+	tests/integration/test_cli_writers.py tests/integration/test_cli_key_store_away.py
 
 # A stamp is named after all that decides what is installed: the locks, the project file, the folder (an editable
 # install points into it). Change one of them and the next target installs again.
@@ -27,6 +31,7 @@ help:
 	@echo "make fix               format, and mend what the linter can mend"
 	@echo "make bench             compare with restic on the same files (ONLY=recordings|small|restore|sqlite|s3|forget|erase|cohort|index|rotate|years for one)"
 	@echo "make soak              random operations, killed at random, for SOAK_SECONDS (300), against a model"
+	@echo "make ceph              the tests on S3 once more, on Ceph's RADOS Gateway"
 	@echo "make lock              write requirements/*.txt anew (UPGRADE=--upgrade for newer versions)"
 	@echo "make clean             remove what these targets made"
 
@@ -60,6 +65,10 @@ bench: $(DEV)
 
 soak: $(DEV)
 	@PYTHONPATH=tests $(BIN)/python tests/soak/soak.py
+
+ceph: $(DEV)
+	@.ci/ceph
+	@S3_SERVER=ceph $(BIN)/python -m pytest -n 2 $(CEPH_TESTS)
 
 lock: $(DEV)
 	@$(COMPILE) --output-file=requirements/runtime.txt pyproject.toml

@@ -18,7 +18,7 @@ from benchmarks import (
     small,
     sqlite,
     tenure,
-    years,
+    yearcosts,
 )
 from benchmarks.pairs import Bench
 
@@ -33,7 +33,7 @@ BENCHMARKS: dict[str, Callable[[Bench], None]] = {
     "index": index.measure,
     "rotate": rotate.measure,
     "small": small.measure,
-    "years": years.measure,
+    "years": yearcosts.measure,
 }
 
 

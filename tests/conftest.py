@@ -1,12 +1,14 @@
 """Servers that many tests share; each is started when the first test asks for it."""
 
+import os
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import settings
 
-from support.seaweed import Server, running
+from support import ceph, seaweed
+from support.seaweed import Server
 
 if TYPE_CHECKING:
     from support.baoserver import BaoServer
@@ -19,8 +21,8 @@ settings.load_profile("tenure")
 
 @pytest.fixture(scope="session")
 def s3_server() -> Iterator[Server]:
-    """Run one S3 server for all tests of this process that want one."""
-    with running() as server:
+    """Run one S3 server for all tests of this process that want one: SeaweedFS, or Ceph where S3_SERVER says so."""
+    with ceph.running() if os.environ.get("S3_SERVER") == "ceph" else seaweed.running() as server:
         yield server
 
 

@@ -1,8 +1,9 @@
 """Weeks of hourly snapshots in small: what one, a prune and opening ask for stays within what docs/format.md says."""
 
 import pytest
-from benchmarks import years
-from benchmarks.years import Cost, Scale
+from benchmarks import yearcosts
+from benchmarks.yearcosts import Cost
+from benchmarks.years import Scale
 
 from tenure.operations.installation import Installation
 from tenure.repository import names
@@ -26,8 +27,8 @@ def costs(tmp_path_factory: pytest.TempPathFactory) -> dict[int, tuple[list[Cost
     found = {}
     for days in (10, 20):
         scale = Scale(tables=3, months=6, recordings_a_day=2_400, days=days)
-        made = years.made(tmp_path_factory.mktemp("years") / "of", scale)
-        spent = years.run(made, 3)
+        made = yearcosts.made(tmp_path_factory.mktemp("years") / "of", scale)
+        spent = yearcosts.run(made, 3)
         installation = made.installation()
         found[days] = spent, sizes(installation)
         installation.close()

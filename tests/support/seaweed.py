@@ -31,13 +31,17 @@ _numbers = itertools.count(1)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Server:
-    """A running server. `admin`: a boto3 client that may do everything; `kill`, `start`: an outage, nothing lost."""
+    """A running server. `admin`: a boto3 client that may do everything; `kill`, `start`: an outage, nothing lost.
+
+    `conditions`: whether it refuses to replace objects on buckets with versions, too.
+    """
 
     endpoint: str
     access: S3Access = field(repr=False)
     admin: Any
     kill: Callable[[], None]
     start: Callable[[], None]
+    conditions: bool = True
 
     def bucket(self, *, versioned: bool = False, locked: bool = False) -> str:
         """Make a bucket of its own for a test."""
@@ -89,7 +93,7 @@ class _Machine:
     def start(self) -> None:
         """Start it, with what the folder holds, and wait until it answers."""
         self.process = _started(self.folder, self.port, self.access)
-        _wait(f"http://127.0.0.1:{self.port}", self.process, self.folder)
+        wait_for(f"http://127.0.0.1:{self.port}", self.process, self.folder / "log")
 
     def kill(self) -> None:
         """Kill it."""
@@ -107,7 +111,7 @@ def running() -> Iterator[Server]:
     """Start a server; it is killed at the end, since it takes long to stop and nothing of it is kept."""
     folder = Path(tempfile.mkdtemp(prefix="seaweed-"))
     access = S3Access(access_key=secrets.token_hex(10).upper(), secret_key=secrets.token_hex(20))
-    machine = _Machine(folder, _free_ports(), access)
+    machine = _Machine(folder, free_ports(), access)
     try:
         machine.start()
         endpoint = f"http://127.0.0.1:{machine.port}"
@@ -123,7 +127,7 @@ def running() -> Iterator[Server]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _free_ports() -> int:
+def free_ports() -> int:
     """Return the first of four ports in a row that are free, as are their seconds."""
     for _ in range(200):
         first = 20_000 + secrets.randbelow(30_000)
@@ -164,7 +168,12 @@ def _started(folder: Path, port: int, access: S3Access) -> subprocess.Popen[byte
         return subprocess.Popen(command, stdout=log, stderr=log, env=environment, cwd=folder)
 
 
-def _wait(endpoint: str, process: subprocess.Popen[bytes], folder: Path) -> None:
+def wait_for(endpoint: str, process: subprocess.Popen[bytes], log: Path) -> None:
+    """Wait until a server answers; what it said in `log` is told where it ends before.
+
+    Raises:
+        RuntimeError: It did not start.
+    """
     until = time.monotonic() + SECONDS_TO_START
     while time.monotonic() < until and process.poll() is None:
         try:
@@ -175,5 +184,5 @@ def _wait(endpoint: str, process: subprocess.Popen[bytes], folder: Path) -> None
             time.sleep(0.05)
         else:
             return
-    said = (folder / "log").read_text(errors="replace")[-2000:]
+    said = log.read_text(errors="replace")[-2000:]
     raise RuntimeError(f"the S3 server did not start:\n{said}")

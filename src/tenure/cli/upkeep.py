@@ -106,7 +106,7 @@ def status(frame: Frame, probe: bool) -> int:  # noqa: FBT001 - a flag of the co
     ]
     frame.table("next steps", ["when", "type", "why"], steps)
     frame.document(_document(found, probes))
-    return 0 if found.is_well and all(p.kept for p in probes) else INCOMPLETE
+    return 0 if found.is_well and all(p.kept or not p.needed for p in probes) else INCOMPLETE
 
 
 def _source_row(s: SourceStatus) -> list[str]:

@@ -12,6 +12,7 @@ from tenure.control.locks import Locks, PagePacks
 from tenure.domain.errors import ConfigError, ObjectNotFoundError, RepositoryNotFoundError
 from tenure.evidence.entries import Detail
 from tenure.objectstore.base import LockingStore, locking
+from tenure.objectstore.split import SplitStore
 from tenure.operations.installation import Installation
 from tenure.repository import names
 from tenure.repository.locks import LockPolicy, with_slack
@@ -109,13 +110,19 @@ def _wanted(repository: Repository, policy: LockPolicy, book: Locks) -> Iterator
     for pack, (base, days) in sorted(ends.items()):
         yield Wanted(name=names.pack(pack), least=base + timedelta(days=days), ends=base + with_slack(days))
     now = repository.place.objects.now()
-    for name in _of_the_ledger(state):
+    for name in _of_the_ledger(repository):
         yield Wanted(name=name, least=now + timedelta(days=policy.most), ends=now + with_slack(policy.most))
 
 
-def _of_the_ledger(state: State) -> Iterator[str]:
-    """Yield the marker, and the entries from the newest checkpoint on: nobody has to read what came before it."""
+def _of_the_ledger(repository: Repository) -> Iterator[str]:
+    """Yield the marker, and the entries from the newest checkpoint on: nobody has to read what came before it.
+
+    Nothing where they lie apart, in a store that locks nothing.
+    """
+    if isinstance(repository.place.objects, SplitStore):
+        return
     yield names.MARKER
+    state = repository.state
     for number in range(max(state.checkpoint, 1), state.number + 1):
         yield names.ledger_entry(number)
 
@@ -194,7 +201,7 @@ def _needed(repository: Repository, numbers: Iterable[int]) -> set[str]:
         writer = snapshot.entry.writer
         reach = Reach(repository, writer).add([snapshot])
         reader = repository.structure_reader(repository.keys_of(writer))
-        needed |= {snapshot.entry.manifest, *_of_the_ledger(repository.state)}
+        needed |= {snapshot.entry.manifest, *_of_the_ledger(repository)}
         for cohort in reach.cohorts:
             index = reader.index(cohort)
             reached = reach.closed(cohort, index)

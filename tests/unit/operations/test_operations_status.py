@@ -1,11 +1,12 @@
 """Status: what is late or open and what to do next; the probe; the report; the control database built again."""
 
 import shutil
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
+from support.clock import FixedClock
 from support.drillcentre import centre_with_tones, drilled
 from support.retention import Centre
 from tenure.control.drills import Drills
@@ -14,13 +15,18 @@ from tenure.control.rule_sets import RuleSets
 from tenure.domain.errors import TamperedError
 from tenure.evidence.drill_record import DrillOutcome
 from tenure.evidence.views import StepWeight
+from tenure.objectstore.base import Buffer, ObjectInfo
+from tenure.objectstore.memory import MemoryStore
 from tenure.operations.holding import Asked, place, release
 from tenure.operations.installation import Objectives
-from tenure.operations.probing import probed
+from tenure.operations.probing import probe, probed
 from tenure.operations.purging import purge
 from tenure.operations.rebuilding import rebuilt
 from tenure.operations.reporting import report, view_of
 from tenure.operations.status import Status, status
+from tenure.repository.founding import Place
+from tenure.repository.headfile import HeadInMemory
+from tenure.repository.keystores import KeyStores, NamedStore
 from tenure.rules.holds import HoldScope
 
 
@@ -118,6 +124,28 @@ def test_every_store_keeps_its_promises_and_is_left_as_it_was(centre: Centre) ->
     }
     left = [p for p in centre.folder.rglob("probe/*") if p.is_file()]
     assert left == []
+
+
+class Replacing(MemoryStore):
+    """A store that replaces objects although it is told not to, as Ceph 16 does in buckets with versions."""
+
+    def put(self, name: str, content: Buffer, *, until: datetime | None = None) -> ObjectInfo:
+        self._objects.pop(name, None)
+        return super().put(name, content, until=until)
+
+
+@pytest.mark.parametrize(("data", "keys"), [(MemoryStore, Replacing), (Replacing, MemoryStore)])
+def test_a_store_that_replaces_objects_may_hold_keys_and_may_not_hold_the_ledger(
+    data: type[MemoryStore], keys: type[MemoryStore]
+) -> None:
+    clock = FixedClock()
+    stores = KeyStores([NamedStore(name="keys", store=keys(clock))])
+    found = probe(Place(objects=data(clock), key_stores=stores, memory=HeadInMemory()), clock).probes
+    broken = {(p.store, p.what): p.needed for p in found if not p.kept}
+    expected = (
+        {("keys", "written once"): False} if keys is Replacing else {("object store", "written once"): True}
+    )
+    assert broken == expected
 
 
 def purged(centre: Centre) -> None:
