@@ -70,7 +70,8 @@ def assert_works(folder: Path) -> None:
 
 STEPS = [
     *((keyfiles, "keep", at) for at in range(1, 5)),
-    *((FileStore, "put", at) for at in (1, 2, 4, 7, 10, 11)),  # a probe in each store, the marker, the first entry
+    # Probes in each store, the marker, the first entry.
+    *((FileStore, "put", at) for at in (1, 2, 4, 7, 10, 11)),
     *((FileStore, "create", at) for at in (1, 2, 3)),
     *((making, name, 1) for name in ("copy_starter_rules", "_secrets")),
     (repository, "create", 1),
