@@ -41,8 +41,7 @@ from tenure.repository import (
 from tenure.repository.entries import Stanza
 from tenure.repository.manifest import Manifest, ManifestHeader
 from tenure.repository.model import ChunkRef
-from tenure.repository.nodes import ListWire, MediaNodeWire, NodeWire, split
-from tenure.repository.session import ref_of
+from tenure.repository.nodes import ListWire, MediaNodeWire, NodeWire, ref_of, split
 from tenure.repository.structure import (
     LayerWire,
     RootWire,

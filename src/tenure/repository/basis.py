@@ -15,18 +15,13 @@ from tenure.crypto.hashing import content_hash
 from tenure.domain.errors import IntegrityError
 from tenure.repository import structure
 from tenure.repository.chunkreader import TOGETHER, ChunkReader
-from tenure.repository.chunkwriter import NONE
 from tenure.repository.manifest import Manifest
 from tenure.repository.mediabase import BaseRecordings
-from tenure.repository.model import ChunkRef, Cohort, Tree
-from tenure.repository.nodes import MediaNodeWire, media_entries, read_media_node, split
+from tenure.repository.model import NO_CHUNK, ChunkRef, Cohort, Tree
+from tenure.repository.nodes import MediaNodeWire, media_entries, read_media_node, ref_of
 from tenure.repository.secrets import STRUCTURE
 from tenure.repository.state import PageState, SnapshotState, State
-from tenure.repository.structure import (
-    Root,
-    TreeWire,
-    read_root,
-)
+from tenure.repository.structure import Root, TreeWire, read_root
 from tenure.repository.structurecache import StructureCache
 from tenure.sources.base import RowLayout
 
@@ -131,7 +126,7 @@ class Basis:
                 nodes = dict(zip(refs := self._nodes_of(wire), self._structures(refs), strict=True))
                 tree = structure.read_tree(cohort, wire, lambda ref: nodes.get(ref) or self._get(ref))
                 entries = [e for layer in tree.layers for e in layer.entries]
-                return {e.chunk.id: (e.chunk, e.companion or NONE) for e in entries}
+                return {e.chunk.id: (e.chunk, e.companion or NO_CHUNK) for e in entries}
         if tag not in self._pages:
             return {}
         places = self._reader.index(cohort).places
@@ -148,14 +143,14 @@ class Basis:
 
     def _root(self, data_set: str, kind: str) -> Root | None:
         line = self._manifest.data_sets.get(data_set) if self._manifest is not None else None
-        return self._roots.get(_ref(line.root)) if line is not None and line.kind == kind else None
+        return self._roots.get(ref_of(line.root)) if line is not None and line.kind == kind else None
 
     @cached_property
     def _roots(self) -> dict[ChunkRef, Root]:
         """Return the roots of all data sets; one that is damaged is stored again."""
         lines = self._manifest.data_sets.values() if self._manifest is not None else ()
         found: dict[ChunkRef, Root] = {}
-        refs = [_ref(line.root) for line in lines]
+        refs = [ref_of(line.root) for line in lines]
         for ref, raw in zip(refs, self._structures(refs, anew=refs), strict=True):
             with suppress(IntegrityError):
                 if raw is not None:
@@ -211,7 +206,7 @@ class Basis:
             return None
 
     def _keep(self, ref: ChunkRef, sealed: bytes | memoryview) -> None:
-        if self._cache is not None and self._cache.get(ref) is None:
+        if self._cache is not None and ref not in self._cache:
             self._cache.add(ref, sealed)
 
     def _get(self, ref: ChunkRef) -> bytes:
@@ -227,7 +222,8 @@ class Basis:
         self._structure.pop(ref.id, None)
 
     def _media_node(self, ref: ChunkRef) -> MediaNodeWire:
-        return read_media_node(self._reader.structure(ref), ref)
+        """Read a node again that was whole when the base was read, here or in the store."""
+        return read_media_node(self._kept(ref) or self._reader.structure(ref), ref)
 
     def _lost(self, cohort: Cohort, node: MediaNodeWire) -> list[int]:
         """Return the places of recordings of which the pages lack something."""
@@ -270,8 +266,3 @@ class Basis:
         pages = [p.ref for tag, some in self._pages.items() if tag != structure_tag for p in some]
         chosen = sorted(pages, key=lambda ref: content_hash(self._session, ref.page))[:LOOKED_AT]
         return {ref.tag for ref, whole in self._reader.are_whole(chosen) if not whole}
-
-
-def _ref(raw: bytes) -> ChunkRef:
-    (found,) = split(raw)
-    return found

@@ -9,7 +9,7 @@ from itertools import groupby
 
 from tenure.domain.errors import IntegrityError
 from tenure.domain.progress import ProgressTask
-from tenure.repository.cohortnames import of_cohorts
+from tenure.repository.cohortnames import Group, of_cohorts
 from tenure.repository.content import CohortContent, Rewriter, rewriter_of
 from tenure.repository.cutting import Cut, Cutter
 from tenure.repository.keystores import Deletion
@@ -21,8 +21,11 @@ from tenure.repository.scopes import Scope
 from tenure.repository.secrets import SourceKeys
 from tenure.repository.state import ForgetState, PageState
 
-Groups = dict[tuple[bytes, bytes, int], list[PageState]]
-"""Pages by writer, cohort tag and view."""
+Key = tuple[bytes, bytes, int]
+"""Writer, cohort tag and view."""
+
+Groups = dict[Key, list[PageState]]
+"""Pages by these."""
 
 WHOLE_TOGETHER = 256
 """Cohorts that go whole with one `merge`."""
@@ -92,9 +95,7 @@ class Carrying:
         if self._damage is not None:
             raise self._damage
 
-    def _concerned(
-        self, scope: Scope, groups: list[tuple[tuple[bytes, bytes, int], list[PageState]]]
-    ) -> list[tuple[tuple[bytes, bytes, int], list[PageState]]]:
+    def _concerned(self, scope: Scope, groups: list[Group[Key]]) -> list[Group[Key]]:
         """Return the groups that may lose something; the pages of all others are not read."""
         if not scope.records and not scope.recut:
             return [group for group in groups if group[0][1] in self._tags_of(scope, group[0][0])]
@@ -108,7 +109,7 @@ class Carrying:
     def _batch(
         self,
         scope: Scope,
-        batch: Sequence[tuple[tuple[bytes, bytes, int], list[PageState]]],
+        batch: Sequence[Group[Key]],
         task: ProgressTask,
     ) -> None:
         for _, some in groupby(batch, key=lambda group: group[0][0]):
@@ -121,7 +122,7 @@ class Carrying:
         if self._cutter is not None:
             self._cutter.companions.clear()
 
-    def _cut_of(self, scope: Scope, key: tuple[bytes, bytes, int], states: list[PageState]) -> Cut | None:
+    def _cut_of(self, scope: Scope, key: Key, states: list[PageState]) -> Cut | None:
         """Return what to cut from a cohort; None where nothing is, or where it goes whole."""
         keys = self._repository.keys_of(key[0])
         if key[1] in self._tags_of(scope, key[0]):

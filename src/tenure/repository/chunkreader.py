@@ -247,7 +247,7 @@ class ChunkReader:
                 ref: place for ref in some if (place := self._place_or_none(STRUCTURE, ref)) is not None
             }
             sealed: dict[tuple[bytes, int], memoryview] = {}
-            for found in each(self._readers, self._span_or_nothing, in_spans(places.values())):
+            for found in each(self._readers, self.span_or_nothing, in_spans(places.values())):
                 sealed |= {(place.pack, place.offset): view for place, view in found}
             for ref in some:
                 raw = None
@@ -273,7 +273,8 @@ class ChunkReader:
             return self.locate(cohort, ref)
         return None
 
-    def _span_or_nothing(self, group: Sequence[Place]) -> list[tuple[Place, memoryview]]:
+    def span_or_nothing(self, group: Sequence[Place]) -> list[tuple[Place, memoryview]]:
+        """As `read_span`; nothing where the pack is not there, for who asks for each chunk afterwards."""
         try:
             return self.read_span(group)
         except IntegrityError:

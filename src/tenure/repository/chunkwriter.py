@@ -16,13 +16,12 @@ from tenure.crypto.aead import KEY_BYTES, OVERHEAD, seal
 from tenure.crypto.hashing import random_bytes
 from tenure.domain.errors import IncompleteSnapshotError
 from tenure.repository import chunks, codings
-from tenure.repository.model import ChunkKind, ChunkRef, Cohort
+from tenure.repository.model import NO_CHUNK, ChunkKind, ChunkRef, Cohort
 from tenure.repository.packs import OpenPack, Packer, group_of
 from tenure.repository.page import ENTRY, GONE, Array, PagePlain, pages_of
 from tenure.repository.secrets import STRUCTURE, SourceKeys
 
 Buffer = bytes | bytearray | memoryview
-NONE = ChunkRef(bytes(16), bytes(8))
 
 
 @dataclass(slots=True, eq=False)
@@ -32,7 +31,7 @@ class Stored:
     ref: ChunkRef
     kind: ChunkKind
     plain: int
-    companion: ChunkRef = NONE
+    companion: ChunkRef = NO_CHUNK
     group: Hashable = None
     coding: int = codings.RAW
     length: int = 0
@@ -92,17 +91,21 @@ class ChunkWriter:
         known = self.known(cohort).get(chunk_id)
         if known is not None:
             self.known_chunks += 1
-            return known[0], None if known[1] == NONE else known[1]
-        beside = self.put_companion(cohort, companion()) if companion is not None else NONE
+            return known[0], None if known[1] == NO_CHUNK else known[1]
+        beside = self.put_companion(cohort, companion()) if companion is not None else NO_CHUNK
         stored = self._begin(cohort, chunk_id, kind, len(plain), beside)
         self._submit(stored, tag, bytes(plain))
-        return stored.ref, None if beside == NONE else beside
+        return stored.ref, None if beside == NO_CHUNK else beside
 
     def put_companion(self, cohort: Cohort, plain: bytes) -> ChunkRef:
         """Store a companion; it gathers at the end of a pack."""
         tag = self.tag(cohort)
         stored = self._begin(
-            cohort, self._keys.row_id(tag, ChunkKind.COMPANION, plain), ChunkKind.COMPANION, len(plain), NONE
+            cohort,
+            self._keys.row_id(tag, ChunkKind.COMPANION, plain),
+            ChunkKind.COMPANION,
+            len(plain),
+            NO_CHUNK,
         )
         stored.coding, payload = codings.encode_text(plain)
         codings.check(stored.coding, payload, plain)
@@ -136,7 +139,7 @@ class ChunkWriter:
             if found is not None:
                 self.known_chunks += 1
                 return None, found
-            stored = self._begin(cohort, chunk_id, ChunkKind.MEDIA, len(plain), NONE)
+            stored = self._begin(cohort, chunk_id, ChunkKind.MEDIA, len(plain), NO_CHUNK)
         self._seal(stored, tag, plain)
         return stored, stored.ref
 

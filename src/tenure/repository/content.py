@@ -17,7 +17,7 @@ from tenure.repository.chunkwriter import ChunkWriter
 from tenure.repository.entries import Merge, PageRef
 from tenure.repository.inflight import PAGES_AHEAD, all_of, each
 from tenure.repository.keystores import Deletion, PageSource
-from tenure.repository.model import ChunkRef, Cohort
+from tenure.repository.model import NO_CHUNK, ChunkRef, Cohort
 from tenure.repository.page import (
     ENTRY,
     GONE,
@@ -133,7 +133,7 @@ class CohortContent:
         rows = np.zeros(len(gone), GONE)
         kinds = dict(zip(refs, self.entries["kind"].tolist(), strict=True))
         for i, (ref, (replacement, lacks)) in enumerate(gone.items()):
-            other = replacement or ChunkRef(bytes(16), bytes(8))
+            other = replacement or NO_CHUNK
             rows[i] = (ref.id, ref.incarnation, other.id, other.incarnation, number, lacks, kinds.get(ref, 0))
         self.gone = np.concatenate([self.gone, rows])
         self.keep(np.array([ref not in gone for ref in refs], bool))

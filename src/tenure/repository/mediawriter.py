@@ -21,9 +21,7 @@ from tenure.repository.mediacompanion import MOST_RECORDINGS, RecordingMeta
 from tenure.repository.model import ChunkRef, Cohort
 from tenure.repository.nodes import MediaEntry
 from tenure.repository.secrets import SourceKeys
-from tenure.repository.structure import (
-    NewMediaTree,
-)
+from tenure.repository.structure import NewMediaTree
 from tenure.sources.base import Finding, Recording, RecordingBatch
 
 IN_FLIGHT = 16

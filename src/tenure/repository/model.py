@@ -68,6 +68,10 @@ class ChunkRef(msgspec.Struct, frozen=True, order=True, gc=False):
     incarnation: bytes
 
 
+NO_CHUNK = ChunkRef(bytes(16), bytes(8))
+"""Stands where there is none."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TreeEntry:
     """A chunk in a layer. `records`: rows, or identities of DELETES; `plain`: bytes before compression."""

@@ -7,12 +7,11 @@ import msgspec
 
 from tenure.domain.errors import TamperedError, UnsupportedFormatError
 from tenure.repository import wire
-from tenure.repository.model import ChunkKind, ChunkRef, TreeEntry
+from tenure.repository.model import NO_CHUNK, ChunkKind, ChunkRef, TreeEntry
 from tenure.repository.wire import Wire
 
 NODE_ENTRIES = 1_024
 REF_BYTES = 24
-_NONE = bytes(REF_BYTES)
 _KINDS = frozenset(ChunkKind)
 T = TypeVar("T")
 
@@ -60,7 +59,8 @@ class MediaEntry(msgspec.Struct, frozen=True, kw_only=True):
 
 def join(ref: ChunkRef | None) -> bytes:
     """Return the 24 bytes of a reference; zeros for none."""
-    return _NONE if ref is None else ref.id + ref.incarnation
+    ref = ref or NO_CHUNK
+    return ref.id + ref.incarnation
 
 
 def split(refs: bytes) -> list[ChunkRef]:
@@ -74,6 +74,18 @@ def split(refs: bytes) -> list[ChunkRef]:
             f"a list of references has {len(refs)} bytes, which is no multiple of {REF_BYTES}"
         )
     return [ChunkRef(refs[i : i + 16], refs[i + 16 : i + 24]) for i in range(0, len(refs), REF_BYTES)]
+
+
+def ref_of(raw: bytes) -> ChunkRef:
+    """Return the reference in 24 bytes.
+
+    Raises:
+        TamperedError: It is not exactly one.
+    """
+    found = split(raw)
+    if len(found) != 1:
+        raise TamperedError(f"a manifest names {len(found)} references where one belongs")
+    return found[0]
 
 
 def parts(entries: Sequence[T]) -> Iterator[Sequence[T]]:
@@ -129,7 +141,7 @@ def rows_entries(raw: bytes, ref: ChunkRef) -> Iterator[TreeEntry]:
     node = read_rows_node(raw, ref)
     columns = zip(split(node.refs), split(node.companions), node.kinds, node.records, node.plain, strict=True)
     for chunk, companion, kind, records, plain in columns:
-        beside = None if join(companion) == _NONE else companion
+        beside = None if companion == NO_CHUNK else companion
         yield TreeEntry(chunk=chunk, kind=ChunkKind(kind), records=records, plain=plain, companion=beside)
 
 

@@ -12,12 +12,11 @@ from numpy.typing import NDArray
 from tenure.repository import structure
 from tenure.repository.cohortindex import CohortIndex
 from tenure.repository.model import ChunkRef, Cohort
-from tenure.repository.nodes import join, read_list, split
+from tenure.repository.nodes import join, read_list, ref_of, split
 from tenure.repository.page import Array
 from tenure.repository.repository import Repository
 from tenure.repository.rows import Bits
 from tenure.repository.secrets import STRUCTURE
-from tenure.repository.session import ref_of
 from tenure.repository.state import SnapshotState
 from tenure.repository.structure import Root, names_in, refs_in
 

@@ -13,7 +13,7 @@ from typing import Any, BinaryIO, TypeVar
 
 from tenure.crypto.hashing import content_hash
 from tenure.crypto.signing import SigningKey
-from tenure.domain.errors import LeasedError, OvertakenError, TamperedError
+from tenure.domain.errors import LeasedError, OvertakenError
 from tenure.domain.progress import ProgressTask
 from tenure.keys.base import Wrapper
 from tenure.objectstore.base import ObjectStore
@@ -28,15 +28,13 @@ from tenure.repository.manifest import CutLine, DataSetLine, Manifest, seal_mani
 from tenure.repository.marker import Parameters
 from tenure.repository.mediawriter import MediaWriter
 from tenure.repository.model import ChunkRef, Cohort, Tree
-from tenure.repository.nodes import join, split
+from tenure.repository.nodes import join
 from tenure.repository.openspans import open_span
 from tenure.repository.packs import Packer, Until
 from tenure.repository.page import PagePlain, seal_page
 from tenure.repository.secrets import SourceKeys
 from tenure.repository.state import SnapshotState, State
-from tenure.repository.structure import (
-    NewMediaTree,
-)
+from tenure.repository.structure import NewMediaTree
 from tenure.repository.structurecache import StructureCache
 from tenure.sources.base import Recording, RowLayout
 
@@ -290,15 +288,3 @@ class Session:
             detector=outcome.detector,
             rules=outcome.rules,
         )
-
-
-def ref_of(raw: bytes) -> ChunkRef:
-    """Return the reference in 24 bytes.
-
-    Raises:
-        TamperedError: It is not exactly one.
-    """
-    found = split(raw)
-    if len(found) != 1:
-        raise TamperedError(f"a manifest names {len(found)} references where one belongs")
-    return found[0]

@@ -10,10 +10,9 @@ from tenure.repository.chunkreader import ChunkReader
 from tenure.repository.manifest import Manifest
 from tenure.repository.mediacompanion import RecordingMeta
 from tenure.repository.model import ChunkKind, ChunkRef, Cohort, Tree
-from tenure.repository.nodes import MediaEntry
+from tenure.repository.nodes import MediaEntry, ref_of
 from tenure.repository.places import Place
 from tenure.repository.readahead import InOrder, ReadAhead
-from tenure.repository.session import ref_of
 from tenure.repository.state import SnapshotState
 from tenure.repository.structure import (
     Root,

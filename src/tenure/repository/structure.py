@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from tenure.domain.errors import TamperedError, UnsupportedFormatError
 from tenure.repository import wire
-from tenure.repository.model import ChunkRef, Cohort, Layer, StoredLayer, Tree
+from tenure.repository.model import NO_CHUNK, ChunkRef, Cohort, Layer, StoredLayer, Tree
 from tenure.repository.nodes import (
     NODE_ENTRIES,
     ListWire,
@@ -239,27 +239,17 @@ def names_of(node: ChunkRef, kind: str, get: Get) -> Iterator[ChunkRef]:
 
 
 def names_in(raw: bytes, node: ChunkRef, kind: str) -> Iterator[ChunkRef]:
-    """Yield what stands in a node of a root of this kind.
+    """Yield what stands in a node; raises as `refs_in` does."""
+    return (ref for ref in split(refs_in(raw, node, kind)) if ref != NO_CHUNK)
+
+
+def refs_in(raw: bytes, node: ChunkRef, kind: str) -> bytes:
+    """Return what stands in a node of a root of this kind, n x 24 bytes, zeros for none.
 
     Raises:
         TamperedError: Its columns do not fit each other.
         UnsupportedFormatError: The root, or the node, is of a form that this version does not know.
     """
-    if kind == "table":
-        for entry in rows_entries(raw, node):
-            yield entry.chunk
-            if entry.companion is not None:
-                yield entry.companion
-    elif kind == "recordings":
-        for recording in media_entries(read_media_node(raw, node)):
-            yield from recording.chunks
-            yield recording.companion
-    else:
-        raise UnsupportedFormatError(f"a root has kind {kind!r}, which this version of Tenure does not know")
-
-
-def refs_in(raw: bytes, node: ChunkRef, kind: str) -> bytes:
-    """Return what stands in a node, n x 24 bytes, zeros for none; raises as `names_in` does."""
     if kind == "table":
         rows = read_rows_node(raw, node)
         return rows.refs + rows.companions

@@ -47,6 +47,13 @@ class StructureCache:
             os.close(fd)
             return None
 
+    def __contains__(self, ref: ChunkRef) -> bool:
+        """Whether a chunk is here; it is asked for then, as `close` counts."""
+        found = ref in self._at
+        if found:
+            self._used.add(ref)
+        return found
+
     def get(self, ref: ChunkRef) -> bytes | None:
         """Return a chunk's sealed bytes; None where they are not here."""
         found = self._at.get(ref)

@@ -16,10 +16,9 @@ from tenure.crypto.hashing import content_hash
 from tenure.domain.errors import IntegrityError
 from tenure.repository import companion, filters, layouts, rows
 from tenure.repository.chunkreader import ChunkReader
-from tenure.repository.chunkwriter import NONE
 from tenure.repository.companion import FILTER_KEY, Companion
 from tenure.repository.inflight import each
-from tenure.repository.model import ChunkKind, ChunkRef, Cohort
+from tenure.repository.model import NO_CHUNK, ChunkKind, ChunkRef, Cohort
 from tenure.repository.places import Place, Places
 from tenure.repository.readahead import NETWORK_SPAN_BYTES, REQUESTS
 from tenure.repository.rows import Bytes
@@ -126,7 +125,7 @@ class Companions:
         Raises:
             IntegrityError: It cannot be read.
         """
-        raw = None if place.companion == NONE else self.raw(cohort, place.companion)
+        raw = None if place.companion == NO_CHUNK else self.raw(cohort, place.companion)
         return None if raw is None else companion.decode(raw)
 
     def raw(self, cohort: Cohort, ref: ChunkRef) -> bytes | None:
@@ -216,14 +215,8 @@ def bring(
         return
     missing = [p for p in places if kept.sealed(p) is None]
 
-    def read(group: Sequence[Place]) -> list[tuple[Place, memoryview]]:
-        try:
-            return reader.read_span(group)
-        except IntegrityError:
-            return []
-
     groups = in_spans(missing, most=NETWORK_SPAN_BYTES, **({} if near is None else {"near": near}))
-    for found in each(readers, read, groups, ahead=REQUESTS):
+    for found in each(readers, reader.span_or_nothing, groups, ahead=REQUESTS):
         for place, sealed in found:
             kept.keep(place, bytes(sealed))
 

@@ -21,12 +21,12 @@ from tenure.repository.keystores import KeyStores, NamedStore
 from tenure.repository.ledger import envelopes
 from tenure.repository.manifest import parse_manifest
 from tenure.repository.model import ChunkRef, Cohort
+from tenure.repository.nodes import ref_of
 from tenure.repository.page import open_index, parse_page
 from tenure.repository.places import Place, Places
 from tenure.repository.readback import ReadBack, Reading
 from tenure.repository.repository import Repository
 from tenure.repository.secrets import STRUCTURE
-from tenure.repository.session import ref_of
 from tenure.repository.state import SnapshotState
 from tenure.repository.structure import Get, Root, TreeWire, lists_of, names_of, nodes_of, read_root
 

@@ -5,14 +5,13 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from support.damage import spoil
 from support.forgets import begin, forget, keys_in, rows, scope_of
 from support.repo import LAYOUT, Calls, House, outcome, read_calls, read_rows, take, write_calls
 from tenure.objectstore.base import ObjectStore
 from tenure.objectstore.metered import Meter, MeteredStore, counts
 from tenure.repository import basis, names, structure
-from tenure.repository.chunkreader import ChunkReader
-from tenure.repository.model import ChunkRef, Cohort
-from tenure.repository.secrets import STRUCTURE
+from tenure.repository.model import Cohort
 
 MONTHS = [f"{year}-{month:02d}" for year in (2024, 2025) for month in range(1, 13)]
 
@@ -145,17 +144,6 @@ def test_a_lost_tree_node_is_stored_again(house: House) -> None:
     take(house, table(24, 5), calls(12))
     found = read_rows(house.open(reader=True), newest(house), house.executor)[0]
     assert set(found) == {*range(24), 105}
-
-
-def spoil(house: House, reader: ChunkReader, node: ChunkRef) -> None:
-    place = reader.locate(STRUCTURE, node)
-    assert place is not None
-    assert house.objects is not None
-    name = names.pack(place.pack)
-    raw = bytearray(house.objects.get(name))
-    raw[place.offset + 3] ^= 1
-    house.objects.delete(name)
-    house.objects.put(name, raw)
 
 
 def test_what_was_forgotten_since_is_not_named_again(house: House) -> None:

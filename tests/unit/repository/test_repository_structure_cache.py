@@ -5,10 +5,11 @@ from pathlib import Path
 
 import pytest
 
+from support.damage import spoil
 from support.repo import Calls, House, read_calls, take
 from tenure.objectstore.metered import Meter, MeteredStore, counts
-from tenure.repository import basis, founding, structurecache
-from tenure.repository.model import ChunkRef
+from tenure.repository import basis, founding, structure, structurecache
+from tenure.repository.model import ChunkRef, Cohort
 from tenure.repository.structurecache import StructureCache
 
 ROWS = {1: ("2025-01", "c1", "one")}
@@ -134,6 +135,19 @@ def test_nodes_are_read_from_the_store_once_but_for_those_that_are_looked_at(hou
     cached = opened(file)
     assert len(cached._at) >= 12
     cached.close()
+
+
+def test_a_node_that_is_whole_here_and_damaged_in_the_store_stops_no_snapshot(house: House) -> None:
+    read_from_packs(house)
+    read_from_packs(house)
+    repo = house.open(reader=True)
+    snapshot = repo.read(max(repo.state.snapshots), house.executor)
+    tree = dict(snapshot.root("calls").cohorts())[Cohort(data_set="calls", rule_class="", span="2025-01")]
+    (node,) = structure.nodes_of(tree.layers[0], snapshot.chunks.structure)
+    spoil(house, snapshot.chunks, node)
+    left = {path: call for path, call in calls(48).items() if path != "12.wav"}  # of January
+    number = take(house, ROWS, left)
+    assert len(read_calls(house.open(reader=True), number, house.executor)) == 47
 
 
 def test_a_cache_that_is_spoiled_is_read_from_the_store_again(house: House) -> None:
