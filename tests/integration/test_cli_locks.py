@@ -117,10 +117,14 @@ def _found(document: object, name: str) -> list[dict[str, str]]:
     return []
 
 
-def test_locks_are_made_to_last_as_long_as_the_newest_snapshots(here: Installation) -> None:
+def test_locks_are_made_to_last_as_long_as_the_newest_snapshots(
+    s3_server: Server, here: Installation
+) -> None:
     here.works("snapshot")
     first = json.loads(here.works("locks", "extend", "--json"))
-    assert first["objects"] > 0
+    assert first["objects"] > (3 if s3_server.conditions else 0), (
+        "with the ledger, where that does not lie apart"
+    )
     assert first["extended"] == 0, "what was just put is locked for long enough"
     config = here.folder / "tenure.yaml"
     config.write_text(config.read_text().replace("days: 30}", "days: 60}"))
@@ -130,11 +134,13 @@ def test_locks_are_made_to_last_as_long_as_the_newest_snapshots(here: Installati
     assert datetime.fromisoformat(second["locked_until"]) > datetime.now(UTC) + timedelta(days=59)
 
 
-def test_a_snapshot_under_a_legal_hold_is_out_of_reach_until_it_is_lifted(here: Installation) -> None:
+def test_a_snapshot_under_a_legal_hold_is_out_of_reach_until_it_is_lifted(
+    s3_server: Server, here: Installation
+) -> None:
     here.works("snapshot")
     number = json.loads(here.works("snapshots", "--json"))["snapshots"][0]["number"]
     held = json.loads(here.works("locks", "hold", str(number), "--reason", "case 7", "--json"))
-    assert held["objects"] > 1
+    assert held["objects"] > (3 if s3_server.conditions else 1)
     assert json.loads(here.works("locks", "status", "--json"))["legal_holds"] == {str(number): "case 7"}
     lifted = json.loads(here.works("locks", "release", str(number), "--json"))
     assert lifted["objects"] >= held["objects"]

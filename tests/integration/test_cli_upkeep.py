@@ -56,6 +56,15 @@ def test_a_lost_copy_of_a_key_page_ends_with_3_and_a_prune_mends_it(centre: Site
     centre.still_whole()
 
 
+def test_a_damaged_copy_of_a_key_page_is_mended_as_verify_says(centre: Site) -> None:
+    page = centre.objects("key-store-2", "keys")[0]
+    page.write_bytes(page.read_bytes()[:-10])
+    centre.run("verify").refused(3, "tenure prune --mend")
+    assert "leave one of the two out" in centre.run("prune", "--plan", "--mend").err
+    assert "copied back" in centre.run("prune", "--mend").worked().out
+    centre.still_whole()
+
+
 @pytest.mark.parametrize(
     ("args", "code"),
     [

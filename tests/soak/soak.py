@@ -180,7 +180,7 @@ class World:
         """Look through everything; what a prune mends it is given."""
         code, out = self.run("verify", "--read-data", "100%")
         if code == 3:
-            self.works("prune", codes=frozenset({0, 3}))
+            self.works("prune", "--mend", codes=frozenset({0, 3}))
             code, out = self.run("verify", "--read-data", "100%")
         if code:
             raise SoakError(f"verify ended with {code}:\n{out}")

@@ -117,7 +117,7 @@ def _next(found: RecoveryCheck) -> str:
         return "finish the rotation with `tenure keys rotate`; until then keep the old recovery key too"
     if found.lost:
         return "run `tenure verify` to see which snapshots this touches; restore the objects from a version or a copy"
-    return "run `tenure prune` where the purge key is: it copies pages back; until then the other key stores have to last"
+    return "run `tenure prune --mend` where the purge key is: it copies pages back; until then the other key stores have to last"
 
 
 def _plain(text: str) -> str:

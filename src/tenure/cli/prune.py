@@ -20,17 +20,28 @@ from tenure.repository.pruning import Freed
     metavar="N",
     help="Confirm that N snapshots are to go, where that is more than the brake lets.",
 )
+@click.option(
+    "--mend",
+    is_flag=True,
+    help="Read every key page in every key store, and copy back what is damaged, too; what is missing always is.",
+)
 @common
-def prune(frame: Frame, only_plan: bool, no_repack: bool, drop: int | None) -> int:  # noqa: FBT001 - flags
+def prune(
+    frame: Frame,
+    only_plan: bool,  # noqa: FBT001 - a flag, as all of these
+    no_repack: bool,  # noqa: FBT001
+    drop: int | None,
+    mend: bool,  # noqa: FBT001
+) -> int:
     """Drop snapshots that the keep policy lets go, and free space."""
-    if only_plan and (no_repack or drop is not None):
+    if only_plan and (no_repack or mend or drop is not None):
         raise click.UsageError("--plan changes nothing; leave one of the two out")
     with frame.installation() as installation:
         if only_plan:
             plan, _ = pruning.planned(installation)
             freed, confirmed = None, tuple[str, ...]()
         else:
-            done = pruning.pruned(installation, repack=not no_repack, confirmed=drop)
+            done = pruning.pruned(installation, repack=not no_repack, confirmed=drop, every_page=mend)
             plan, freed, confirmed = done.plan, done.freed, done.confirmed
     _tell_plan(frame, plan)
     document: dict[str, object] = {"drop": dict(plan.drop), "keep": dict(plan.keep)}

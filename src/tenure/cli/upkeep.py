@@ -6,7 +6,6 @@ from pathlib import Path
 import click
 
 from tenure.cli.frame import INCOMPLETE, Frame, common, number, size
-from tenure.domain.errors import IntegrityError
 from tenure.evidence.views import StepWeight
 from tenure.operations import probing, rebuilding, reporting, verifying
 from tenure.operations import status as standing
@@ -78,11 +77,9 @@ def _tell_verified(frame: Frame, found: Verified) -> None:
         return
     rows = [[_plain(d.where), ", ".join(map(str, d.snapshots)), _plain(d.what)] for d in found.damage]
     frame.table("damage", ["object", "snapshots", "what"], rows)
-    hint = (
-        "run `tenure prune`: it copies missing pages back" if found.mendable else IntegrityError.default_hint
-    )
-    if not found.mendable:
-        hint = "restore the objects from a version or a copy; snapshots not named here are whole"
+    hint = "restore the objects from a version or a copy; snapshots not named here are whole"
+    if found.mendable:
+        hint = "run `tenure prune --mend`: it copies these pages back from another key store"
     frame.err.print(f"[bold]next:[/] {hint}", soft_wrap=True)
 
 
@@ -106,7 +103,7 @@ def status(frame: Frame, probe: bool) -> int:  # noqa: FBT001 - a flag of the co
     ]
     frame.table("next steps", ["when", "type", "why"], steps)
     frame.document(_document(found, probes))
-    return 0 if found.is_well and all(p.kept or not p.needed for p in probes) else INCOMPLETE
+    return 0 if found.is_well and all(p.kept or p.idle for p in probes) else INCOMPLETE
 
 
 def _source_row(s: SourceStatus) -> list[str]:
@@ -130,7 +127,12 @@ def _store_row(k: KeyStoreStatus) -> list[str]:
 
 
 def _probe_row(p: Probe) -> list[str]:
-    return [p.store, p.what, "[green]yes[/]" if p.kept else "[bold red]no[/]", _plain(p.note)]
+    return [
+        p.store,
+        p.what,
+        "[green]yes[/]" if p.kept else "[dim]no[/]" if p.idle else "[bold red]no[/]",
+        _plain(p.note),
+    ]
 
 
 def _lines(found: Status) -> list[str]:
@@ -180,7 +182,10 @@ def _document(found: Status, probes: list[Probe]) -> dict[str, object]:
             {"name": k.name, "pages": k.pages, "lacks": k.lacks, "problem": k.problem}
             for k in found.key_stores
         ],
-        "probe": [{"store": p.store, "what": p.what, "kept": p.kept, "note": p.note} for p in probes],
+        "probe": [
+            {"store": p.store, "what": p.what, "kept": p.kept, "relied_on": not p.idle, "note": p.note}
+            for p in probes
+        ],
         "next_steps": [{"type": s.command, "why": s.words, "when": s.weight} for s in found.next_steps],
     }
 

@@ -4,7 +4,7 @@ import shutil
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -40,7 +40,8 @@ _LOCK_S = 3  # a lock that is tried ends after so many seconds, and the object g
 class Probe:
     """One promise of one store, and whether it was kept; `note` in words.
 
-    `needed`: without it nothing is safe there, and `init` refuses the store. `error`: why it could not be tried.
+    `needed`: without it nothing is safe there, and `init` refuses the store. `idle`: nothing relies on it there; it is
+    looked at because another use of the store would. `error`: why it could not be tried.
     """
 
     store: str
@@ -48,6 +49,7 @@ class Probe:
     kept: bool
     note: str = ""
     needed: bool = True
+    idle: bool = False
     error: TenureError | None = None
 
 
@@ -151,39 +153,46 @@ def _tries(role: _Role, clock: Clock) -> Iterator[Probe]:
     except TenureError as e:
         yield Probe(store=role.name, what=_WRITE, kept=False, note=str(e), error=e)
         return
-    yield _tried(role, "written once", lambda: _refuses_again(store), needed=role.once)
+    yield _once(role)
     yield _tried(role, "read after write", lambda: store.get(name) == content)
     yield _tried(role, "range", lambda: store.get(name, offset=100, length=50) == content[100:150])
     yield _tried(role, "listing", lambda: [i.name for i in store.list(_PROBES)].count(name) == 1)
     yield _tried(role, "delete", lambda: _is_gone(store, name), needed=role.keys)
     asked = telling(store)
     if role.keys and asked is not None and not role.shred:
-        yield _tried(role, "delete every version", lambda: _leaves_nothing(asked, name))
+        yield _tried(role, "delete every version", lambda: _leaves_nothing(asked, name), broken=_LEFT)
     if role.locks and (asked is not None or not role.keys):
-        yield _tried(role, "locks", lambda: _locks(store))
+        yield _tried(role, "locks", lambda: _locks(store), broken="an object under a lock was deleted")
     skew = abs((store.now() - clock.now()).total_seconds())
     note = f"{skew:.1f} s from this machine's"
     yield Probe(store=role.name, what="clock", kept=skew <= MOST_SKEW_S, note=note, needed=False)
     yield from _space(role)
 
 
-def _tried(role: _Role, what: str, work: Callable[[], bool], *, needed: bool = True) -> Probe:
+def _tried(
+    role: _Role, what: str, work: Callable[[], bool], *, needed: bool = True, broken: str = ""
+) -> Probe:
+    """Try a promise; `broken`: what to say where it is not kept."""
     try:
         kept = work()
-        note = "" if kept else _WHEN_BROKEN.get(what, "")
-        if what == "written once" and not kept and not needed:
-            note = "the server replaces objects although it is told not to (If-None-Match): of no matter here, for no name is used twice"
-        return Probe(store=role.name, what=what, kept=kept, note=note, needed=needed)
+        return Probe(store=role.name, what=what, kept=kept, note="" if kept else broken, needed=needed)
     except TenureError as e:
         return Probe(store=role.name, what=what, kept=False, note=str(e), needed=needed)
 
 
-_WHEN_BROKEN = {
-    "written once": "the server replaces objects although it is told not to (If-None-Match): keep the ledger"
-    " in a bucket without versions (--ledger-store)",
-    "delete every version": "versions of what was deleted are left",
-    "locks": "an object under a lock was deleted",
-}
+def _once(role: _Role) -> Probe:
+    """Try to write a name twice; only the ledger relies on it that this fails, for no other name is used again."""
+    found = _tried(
+        role, "written once", lambda: _refuses_again(role.store), needed=role.once, broken=_REPLACES
+    )
+    if role.once:
+        return found if found.kept else replace(found, note=f"{found.note}: {_APART}")
+    return replace(found, idle=True, note=f"{found.note}: of no matter here" if found.note else "")
+
+
+_REPLACES = "the server replaces objects although it is told not to (If-None-Match)"
+_LEFT = "versions of what was deleted are left"
+_APART = "keep the ledger in a bucket without versions (--ledger-store)"
 
 
 def _refuses_again(store: ObjectStore) -> bool:

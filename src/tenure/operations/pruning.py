@@ -30,13 +30,16 @@ def planned(installation: Installation) -> tuple[PrunePlan, Repository]:
     return plan, repository
 
 
-def pruned(installation: Installation, *, repack: bool = True, confirmed: int | None = None) -> Pruned:
+def pruned(
+    installation: Installation, *, repack: bool = True, confirmed: int | None = None, every_page: bool = False
+) -> Pruned:
     """Drop what the keep policy lets go, and free what nothing names; nothing live is lost.
 
     Args:
         installation: Whose.
         repack: Move what lives in packs that are more than a third dead together, and free those too.
         confirmed: How many snapshots somebody said are to go, where the brake would stop that.
+        every_page: Read every key page in every key store, and put right what is missing or damaged.
 
     Raises:
         BrakePulledError: More would go than the brake lets, or another number than was confirmed.
@@ -51,7 +54,9 @@ def pruned(installation: Installation, *, repack: bool = True, confirmed: int | 
         try:
             plan, repository = planned(installation)
             plan.check(installation.keep.brake, confirmed=confirmed)
-            freed = Pruner(repository, installation.progress).prune(plan, repack=repack)
+            freed = Pruner(repository, installation.progress).prune(
+                plan, repack=repack, every_page=every_page
+            )
             supplements = confirm(installation, repository)
         except BaseException as e:
             code = e.exit_code if isinstance(e, TenureError) else 1

@@ -80,8 +80,10 @@ class Pruner:
         self._progress = progress
         self._survey = Survey(repository)
 
-    def prune(self, plan: PrunePlan, *, repack: bool = True) -> Freed:
+    def prune(self, plan: PrunePlan, *, repack: bool = True, every_page: bool = False) -> Freed:
         """Drop the plan's snapshots, then the entries that nothing reaches any more, then sweep, then repack.
+
+        `every_page`: as for `sweep`.
 
         Raises:
             StalePlanError: The ledger moved on since the plan was made.
@@ -99,7 +101,7 @@ class Pruner:
 
             self._repository.ledger.append(entry, self._repository.purge_key, check=check)
         self.drop_unreached(freed)
-        self.sweep(freed)
+        self.sweep(freed, every_page=every_page)
         if repack:
             self.repack(freed)
         return freed
@@ -165,8 +167,10 @@ class Pruner:
         freed.pages += deletion.pages
         freed.pending |= deletion.failed
 
-    def sweep(self, freed: Freed) -> None:
+    def sweep(self, freed: Freed, *, every_page: bool = False) -> None:
         """Delete objects that the ledger does not name, and mend key stores that lack pages it does name.
+
+        `every_page`: read every page in every key store, to find those that are there and damaged, too.
 
         A key store that is down is reported in `freed`; objects under a lock are kept and counted.
 
@@ -184,7 +188,7 @@ class Pruner:
         # Read after the listings: whoever put what is listed had begun by then, and stands here.
         state = repository.refresh()
         for named in repository.place.key_stores.stores:
-            self._mend(state, named, freed)
+            self._mend(state, named, freed, every_page=every_page)
         wanted = {s.entry.manifest for s in state.snapshots.values()}
         for info in manifests:
             if info.name not in wanted and info.name.rsplit("-", 1)[-1] not in state.sessions:
@@ -219,11 +223,11 @@ class Pruner:
             entry = Sweep(packs=freed.packs - before[0], pages=0, bytes=freed.bytes - before[1])
             self._repository.ledger.append(entry, self._repository.purge_key)
 
-    def _mend(self, state: State, named: NamedStore, freed: Freed) -> None:
+    def _mend(self, state: State, named: NamedStore, freed: Freed, *, every_page: bool) -> None:
         """Put right the live pages that a key store lacks or has damaged: it was down, or it lost them.
 
         What a listing does not show is looked for, and of the others so many, each time others: all of them would be
-        the whole key store, read at each prune. `verify` reads them all.
+        the whole key store, read at each prune.
         """
         stores = self._repository.place.key_stores
         try:
@@ -233,7 +237,8 @@ class Pruner:
             shown = sorted(
                 (p for p in pages if p.ref.page.hex() in there), key=lambda p: content_hash(salt, p.ref.page)
             )
-            wanted = [p for p in pages if p.ref.page.hex() not in there] + shown[:LOOKED_AT]
+            looked_at = len(shown) if every_page else LOOKED_AT
+            wanted = [p for p in pages if p.ref.page.hex() not in there] + shown[:looked_at]
             whole = each(self._repository.place.readers, lambda p: stores.has_whole(p.ref, named), wanted)
             for page, is_whole in zip(wanted, whole, strict=True):
                 if not is_whole:

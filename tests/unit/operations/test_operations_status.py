@@ -141,9 +141,11 @@ def test_a_store_that_replaces_objects_may_hold_keys_and_may_not_hold_the_ledger
     clock = FixedClock()
     stores = KeyStores([NamedStore(name="keys", store=keys(clock))])
     found = probe(Place(objects=data(clock), key_stores=stores, memory=HeadInMemory()), clock).probes
-    broken = {(p.store, p.what): p.needed for p in found if not p.kept}
+    broken = {(p.store, p.what): (p.needed, p.idle) for p in found if not p.kept}
     expected = (
-        {("keys", "written once"): False} if keys is Replacing else {("object store", "written once"): True}
+        {("keys", "written once"): (False, True)}
+        if keys is Replacing
+        else {("object store", "written once"): (True, False)}
     )
     assert broken == expected
 

@@ -9,6 +9,7 @@ from support.retention import Centre, found
 from tenure.domain.errors import ConfigError
 from tenure.operations.pruning import pruned
 from tenure.operations.verifying import Depth, Verified, share_of, verified
+from tenure.repository import pruning as repository_pruning
 
 ALL, NO_KEYS = Depth(share=1.0), Depth(keys=False)
 
@@ -89,10 +90,21 @@ def test_a_key_page_that_another_key_store_has_is_mended_by_a_prune(
     assert found_.damage
     assert found_.mendable
     assert found_.exit_code == 3
-    if harm is Path.unlink:
-        with centre.open() as installation:
-            assert pruned(installation).freed.mended == 1
-        assert verify(centre).exit_code == 0
+    with centre.open() as installation:
+        assert pruned(installation).freed.mended == 1
+    assert verify(centre).exit_code == 0
+
+
+@pytest.mark.parametrize(("harm", "surely"), [(flip_last, False), (cut, False), (Path.unlink, True)])
+def test_of_many_pages_a_damaged_one_is_mended_for_sure_when_every_page_is_read(
+    centre: Centre, monkeypatch: pytest.MonkeyPatch, harm: Callable[[Path], None], *, surely: bool
+) -> None:
+    monkeypatch.setattr(repository_pruning, "LOOKED_AT", 0)
+    harm(objects(centre, "key-store-1", "keys")[0])
+    with centre.open() as installation:
+        assert pruned(installation).freed.mended == surely
+        assert pruned(installation, every_page=True).freed.mended == (not surely)
+    assert verify(centre).exit_code == 0
 
 
 def test_a_key_page_that_no_key_store_has_is_damage(centre: Centre) -> None:
