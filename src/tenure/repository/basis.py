@@ -18,7 +18,7 @@ from tenure.repository.chunkreader import TOGETHER, ChunkReader
 from tenure.repository.manifest import Manifest
 from tenure.repository.mediabase import BaseRecordings
 from tenure.repository.model import NO_CHUNK, ChunkRef, Cohort, Tree
-from tenure.repository.nodes import MediaNodeWire, media_entries, read_media_node, ref_of
+from tenure.repository.nodes import MediaEntry, MediaNodeWire, media_entries, read_media_node, ref_of
 from tenure.repository.secrets import STRUCTURE
 from tenure.repository.state import PageState, SnapshotState, State
 from tenure.repository.structure import Root, TreeWire, read_root
@@ -28,7 +28,7 @@ from tenure.sources.base import RowLayout
 LOOKED_AT = 64
 """Key pages, and about as many nodes of all tables together, that a session reads to see whether they are whole."""
 
-_SHRUNK = 0.9  # of the most records that a live snapshot has: with fewer the base may lack what comes back
+_SHRUNK = 0.9  # of the most records that a live snapshot has: a base with fewer may lack what comes back
 
 Known = dict[bytes, tuple[ChunkRef, ChunkRef]]
 """Chunks by id, each with its companion."""
@@ -43,9 +43,15 @@ class Basis:
         base: tuple[SnapshotState, Manifest] | None,
         state: State,
         session: bytes,
+        *,
+        may_reuse: bool,
         cache: StructureCache | None = None,
     ) -> None:
-        """Take the base; None where nothing may be built upon. `state`: when the session began."""
+        """Take the base; None where there is none that can be read. `state`: when the session began.
+
+        `may_reuse`: False where nothing that was stored before may be named.
+        """
+        base = base if may_reuse else None
         self._reader = reader
         self._cache = cache
         self._manifest = base[1] if base is not None else None
@@ -53,10 +59,12 @@ class Basis:
         self._session = session
         self._state = state
         self._pages: dict[bytes, list[PageState]] = {}
-        for page in state.live_pages(frozenset({reader.keys.writer})) if base is not None else ():
+        for page in state.live_pages(frozenset({reader.keys.writer})) if may_reuse else ():
             self._pages.setdefault(page.ref.tag, []).append(page)
         rows = [s.entry.rows for s in state.snapshots.values() if s.entry.writer == reader.keys.writer]
-        self._shrank = base is not None and base[0].entry.rows < _SHRUNK * max(rows, default=0)
+        # More is stored than the base says: of all cohorts, and of some.
+        self._lacks = base is None or base[0].entry.rows < _SHRUNK * max(rows, default=0)
+        self._lacking = set[Cohort]()
         self._trees: dict[Cohort, TreeWire] = {}
         self._structure: Known = {}
         self._spoiled = set[bytes]()
@@ -89,16 +97,18 @@ class Basis:
         found = BaseRecordings(self._media_node)
         root = self._root(data_set, "recordings")
         wires = dict(root.cohorts()) if root is not None else {}
-        places = [(cohort, ref) for cohort, wire in wires.items() for ref in self._nodes_of(wire)]
+        places = [(cohort, ref) for cohort, wire in wires.items() for ref in self._nodes_of(wire, cohort)]
         doubtful = {cohort for cohort in wires if self._is_doubtful(cohort)}
         # Of all cohorts together: one request brings what lies together.
         nodes = self._structures(refs := [ref for _, ref in places], anew=self._chosen(refs))
         for cohort, mine in groupby(zip(places, nodes, strict=True), key=lambda pair: pair[0][0]):
             for (_, ref), raw in mine:
-                with suppress(IntegrityError):
-                    if raw is not None:
-                        node = read_media_node(raw, ref)
-                        found.add(cohort, ref, node, self._lost(cohort, node) if cohort in doubtful else ())
+                node, lost = _node_of(raw, ref), list[int]()
+                if node is not None:
+                    lost = self._lost(cohort, node) if cohort in doubtful else lost
+                    found.add(cohort, ref, node, lost)
+                if node is None or lost:
+                    self._lacking.add(cohort)
             self._reader.drop(cohort)
         return found.end()
 
@@ -115,13 +125,11 @@ class Basis:
     def known(self, cohort: Cohort, tag: bytes) -> Known:
         """Return what is stored of a cohort and may be named again.
 
-        What the base's tree names, where that is whole. Else, and where the base has much less than a snapshot
-        before it, as after one that was taken while a disk was not mounted: all that live pages name.
+        What the base's tree names, where that is whole. Else, and where the base lacks much, because it is damaged
+        or was taken while a disk was not mounted: all that live pages name.
         """
-        if self._manifest is None:
-            return {}
         wire = self._trees.get(cohort)
-        if wire is not None and not self._shrank:
+        if wire is not None and not self._lacks:
             with suppress(IntegrityError):
                 nodes = dict(zip(refs := self._nodes_of(wire), self._structures(refs), strict=True))
                 tree = structure.read_tree(cohort, wire, lambda ref: nodes.get(ref) or self._get(ref))
@@ -139,7 +147,7 @@ class Basis:
 
     def returning(self, cohort: Cohort, tag: bytes) -> Known:
         """Return what is stored of a cohort of recordings, where the base may lack what comes back."""
-        return self.known(cohort, tag) if self._shrank else {}
+        return self.known(cohort, tag) if self._lacks or cohort in self._lacking else {}
 
     def _root(self, data_set: str, kind: str) -> Root | None:
         line = self._manifest.data_sets.get(data_set) if self._manifest is not None else None
@@ -155,6 +163,7 @@ class Basis:
             with suppress(IntegrityError):
                 if raw is not None:
                     found[ref] = read_root(raw)
+        self._lacks |= len(found) < len(set(refs))
         return found
 
     def _nodes_anew(self, wires: Sequence[TreeWire]) -> dict[ChunkRef, bytes | None]:
@@ -162,8 +171,8 @@ class Basis:
         refs = [ref for wire in wires for ref in self._nodes_of(wire)]
         return dict(zip(refs, self._structures(refs, anew=refs), strict=True))
 
-    def _nodes_of(self, wire: TreeWire) -> list[ChunkRef]:
-        """Return a tree's nodes, as far as they are named whole."""
+    def _nodes_of(self, wire: TreeWire, cohort: Cohort | None = None) -> list[ChunkRef]:
+        """Return a tree's nodes, as far as they are named whole; of `cohort` something is lacking where they are not."""
         lists = dict(zip(refs := structure.lists_of(wire), self._structures(refs), strict=True))
 
         def get(ref: ChunkRef) -> bytes:
@@ -172,8 +181,10 @@ class Basis:
 
         nodes: list[ChunkRef] = []
         for layer in wire.layers:
-            with suppress(IntegrityError):
+            try:
                 nodes += structure.nodes_of(layer, get)
+            except IntegrityError:
+                self._lacking |= {cohort} if cohort is not None else set()
         return nodes
 
     def _structures(self, refs: Sequence[ChunkRef], anew: Iterable[ChunkRef] = ()) -> Iterator[bytes | None]:
@@ -226,13 +237,21 @@ class Basis:
         return read_media_node(self._kept(ref) or self._reader.structure(ref), ref)
 
     def _lost(self, cohort: Cohort, node: MediaNodeWire) -> list[int]:
-        """Return the places of recordings of which the pages lack something."""
+        """Return the places of recordings of which the pages lack something.
+
+        A companion that was replaced, because another recording in it was forgotten, still describes the others.
+        """
         places = self._reader.index(cohort).places
         return [
             at
             for at, entry in enumerate(media_entries(node))
-            if entry.companion not in places or not all(chunk in places for chunk in entry.chunks)
+            if not all(chunk in places for chunk in entry.chunks) or not self._describes(cohort, entry)
         ]
+
+    def _describes(self, cohort: Cohort, entry: MediaEntry) -> bool:
+        with suppress(IntegrityError):
+            return self._reader.locate(cohort, entry.companion) is not None
+        return False
 
     def _is_whole(self, tree: Tree) -> bool:
         """Whether nothing of a tree was forgotten or is damaged."""
@@ -266,3 +285,9 @@ class Basis:
         pages = [p.ref for tag, some in self._pages.items() if tag != structure_tag for p in some]
         chosen = sorted(pages, key=lambda ref: content_hash(self._session, ref.page))[:LOOKED_AT]
         return {ref.tag for ref, whole in self._reader.are_whole(chosen) if not whole}
+
+
+def _node_of(raw: bytes | None, ref: ChunkRef) -> MediaNodeWire | None:
+    with suppress(IntegrityError):
+        return None if raw is None else read_media_node(raw, ref)
+    return None

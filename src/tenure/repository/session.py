@@ -126,9 +126,10 @@ class Session:
         self.open_span = open_span(state.sessions[begin.session.hex()].began_at)
         # While a forgetting of this source is open, its chunks may be about to go: nothing of them is built upon.
         self.may_reuse = not state.sessions[begin.session.hex()].fresh
-        base = parts.base if self.may_reuse else None
         self._cache = None if parts.cache is None else StructureCache.open(parts.cache)
-        self.base = Basis(parts.reader, base, state, begin.session, self._cache)
+        self.base = Basis(
+            parts.reader, parts.base, state, begin.session, may_reuse=self.may_reuse, cache=self._cache
+        )
         self.chunks = ChunkWriter(
             keys=parts.keys,
             repository=parts.repository,

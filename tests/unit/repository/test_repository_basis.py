@@ -3,15 +3,18 @@
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 
+import numpy as np
 import pytest
 
 from support.damage import spoil
 from support.forgets import begin, forget, keys_in, rows, scope_of
-from support.repo import LAYOUT, Calls, House, outcome, read_calls, read_rows, take, write_calls
+from support.repo import LAYOUT, Calls, House, identities, outcome, read_calls, read_rows, take, write_calls
 from tenure.objectstore.base import ObjectStore
 from tenure.objectstore.metered import Meter, MeteredStore, counts
 from tenure.repository import basis, names, structure
 from tenure.repository.model import Cohort
+from tenure.repository.nodes import ref_of
+from tenure.repository.scopes import Scope
 
 MONTHS = [f"{year}-{month:02d}" for year in (2024, 2025) for month in range(1, 13)]
 
@@ -155,3 +158,50 @@ def test_what_was_forgotten_since_is_not_named_again(house: House) -> None:
     assert keys_in(house, number) == {1, 3}
     again = take(house, rows(1, 2, 3))
     assert keys_in(house, again) == {1, 2, 3}, "a record that came back is stored anew"
+
+
+def after(house: House, media: Calls) -> int:
+    """Take a snapshot of these recordings; return the bytes it added, and see that it reads."""
+    before = stored(house)
+    number = take(house, table(2), media)
+    assert read_calls(house.open(reader=True), number, house.executor) == {p: v[2] for p, v in media.items()}
+    return stored(house) - before
+
+
+def noise(count: int) -> Calls:
+    """Return recordings of one month of 50 kB that nothing makes smaller."""
+    rng = np.random.default_rng(20260310)
+    return {f"{n}.wav": ("2024-01", "anna", rng.bytes(50_000)) for n in range(count)}
+
+
+def test_recordings_beside_one_that_was_forgotten_are_not_stored_again(house: House) -> None:
+    media = noise(8)
+    take(house, table(2), media)
+    forget(house, {"crm": Scope(records={"calls": identities(house.open(reader=True), "crm", [b"3.wav"])})})
+    left = {path: call for path, call in media.items() if path != "3.wav"}
+    assert after(house, left) < 20_000
+    assert after(house, left) < 20_000
+
+
+def test_recordings_whose_tree_node_is_damaged_are_not_stored_again(house: House) -> None:
+    media = noise(8)
+    take(house, table(2), media)
+    snapshot = house.open(reader=True).read(newest(house), house.executor)
+    ((_, tree),) = snapshot.root("calls").cohorts()
+    (node,) = structure.nodes_of(tree.layers[0], snapshot.chunks.structure)
+    spoil(house, snapshot.chunks, node)
+    assert after(house, media) < 20_000
+
+
+@pytest.mark.parametrize("what", ["root", "manifest"])
+def test_recordings_whose_root_or_manifest_is_damaged_are_not_stored_again(house: House, what: str) -> None:
+    media = noise(8)
+    take(house, table(2), media)
+    repo = house.open(reader=True)
+    snapshot = repo.read(newest(house), house.executor)
+    if what == "root":
+        spoil(house, snapshot.chunks, ref_of(snapshot.manifest.data_sets["calls"].root))
+    else:
+        assert house.objects is not None
+        house.objects.delete(repo.snapshot(newest(house)).entry.manifest)
+    assert after(house, media) < 20_000
