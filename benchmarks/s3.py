@@ -21,7 +21,8 @@ from benchmarks.restore import compare_folders
 from benchmarks.tenure import Tenure
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
-from support.seaweed import Server, running
+from support.s3server import Server
+from support.seaweed import running
 
 PUTS_AT_ONCE = 4
 OBJECT_BYTES = 32 * 1024 * 1024

@@ -66,11 +66,6 @@ class Scale:
     days: int = 1_095
 
     @property
-    def cohorts(self) -> int:
-        """Return the cohorts of all tables."""
-        return self.tables * self.months
-
-    @property
     def recordings(self) -> int:
         """Return how many recordings there are at the end."""
         return self.recordings_a_day * self.days

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import settings
 
 from support import ceph, seaweed
-from support.seaweed import Server
+from support.s3server import Server
 
 if TYPE_CHECKING:
     from support.baoserver import BaoServer

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from support.clock import FixedClock
 from support.faults import FaultPlan, FaultyStore
-from support.seaweed import Server
+from support.s3server import Server
 from tenure.bootstrap.clock import SystemClock
 from tenure.domain.errors import ObjectNotFoundError, PreconditionFailedError, TruncatedError
 from tenure.objectstore.base import ObjectInfo, ObjectStore

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from support.clock import FixedClock
-from support.seaweed import Server
+from support.s3server import Server
 from tenure.bootstrap.clock import SystemClock
 from tenure.domain.errors import ConfigError, ObjectLockedError, ObjectNotFoundError, ObjectStoreError
 from tenure.objectstore.base import LockingStore, locking

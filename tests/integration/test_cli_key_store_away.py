@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from support.s3proxy import Proxy, between
+from support.s3server import Server
 from support.s3site import Installation, made
-from support.seaweed import Server
 
 ERASE = ("erase", "--subject", "customer=7", "--request", "R-1", "--received", "2026-03-01", "--yes")
 

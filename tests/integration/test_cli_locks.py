@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from support.s3server import Server
 from support.s3site import SOURCES, Installation, below, environment
-from support.seaweed import Server
 
 
 def rows(here: Installation, first: int, last: int) -> None:

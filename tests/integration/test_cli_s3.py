@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from support.s3proxy import between, cut_after, cut_before, none
+from support.s3server import Server
 from support.s3site import Installation, environment, made
-from support.seaweed import Server
 
 
 def test_a_whole_life_in_buckets(s3_server: Server, buckets: tuple[str, str], tmp_path: Path) -> None:

@@ -4,8 +4,8 @@ from pathlib import Path
 
 from support.certificates import authority
 from support.s3proxy import between, none, refusing
+from support.s3server import Server
 from support.s3site import Installation, environment, made
-from support.seaweed import Server
 
 ERASE = ("erase", "--subject", "customer=7", "--request", "R-1", "--received", "2026-03-01", "--yes")
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from support.s3server import Server
 from support.s3site import Installation, made
-from support.seaweed import Server
 
 WRITERS = 8
 PER = """

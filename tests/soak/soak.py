@@ -24,7 +24,8 @@ from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from support.seaweed import Server, running
+from support.s3server import Server
+from support.seaweed import running
 
 KILLED = 0.35
 OPERATIONS = ("edit", "snapshot", "edit", "snapshot", "erase", "prune", "rotate", "verify")

@@ -4,23 +4,18 @@ It speaks the S3 of an older on-premises Ceph: no condition on buckets with vers
 are the system's (`make ceph` installs them); nothing of Ceph runs where they are missing.
 """
 
-import contextlib
 import os
-import secrets
-import shutil
 import signal
 import subprocess
-import tempfile
 import time
 import uuid
-from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from support.seaweed import Server, client, free_ports, wait_for
+from support.s3server import Server, serving, wait_for
 from tenure.objectstore.s3client import S3Access
 
-PROGRAMS = ("ceph-mon", "ceph-osd", "radosgw", "radosgw-admin", "monmaptool", "ceph")
 CONF = """
 [global]
 fsid = {fsid}
@@ -69,11 +64,6 @@ rgw gc obj min wait = 5
 rgw gc processor period = 10
 rgw gc processor max time = 10
 """
-
-
-def is_installed() -> bool:
-    """Whether Ceph's programs are here."""
-    return all(shutil.which(program) for program in PROGRAMS)
 
 
 @dataclass(slots=True)
@@ -162,23 +152,6 @@ class _Cluster:
         return process
 
 
-@contextlib.contextmanager
-def running() -> Iterator[Server]:
-    """Start a cluster and its gateway; all of it is killed at the end."""
-    folder = Path(tempfile.mkdtemp(prefix="ceph-"))
-    access = S3Access(access_key=secrets.token_hex(10).upper(), secret_key=secrets.token_hex(20))
-    cluster = _Cluster(folder, free_ports(), access)
-    try:
-        cluster.found()
-        endpoint = f"http://127.0.0.1:{cluster.port}"
-        yield Server(
-            endpoint=endpoint,
-            access=access,
-            admin=client(endpoint, access),
-            kill=cluster.kill,
-            start=cluster.start,
-            conditions=False,
-        )
-    finally:
-        cluster.end()
-        shutil.rmtree(folder, ignore_errors=True)
+def running() -> AbstractContextManager[Server]:
+    """Run a cluster and its gateway until what is returned is left."""
+    return serving(_Cluster, name="ceph", conditions=False)

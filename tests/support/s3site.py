@@ -9,7 +9,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
-from support.seaweed import Server
+from support.s3server import Server
 
 SOURCES = """
 sources:

@@ -80,7 +80,9 @@ def _tell(frame: Frame, freed: Freed) -> None:
             f"{number(freed.retained)} objects are under a lock: {until}, then a later prune deletes them."
         )
     if freed.mended:
-        frame.say(f"{number(freed.mended)} key pages were copied back to a key store that lacked them.")
+        frame.say(
+            f"Key pages copied back to a key store that lacked them or had them damaged: {number(freed.mended)}."
+        )
     if freed.pending:
         frame.say(
             f"[yellow]Not confirmed by key stores: {', '.join(sorted(freed.pending))}[/]; run it again."

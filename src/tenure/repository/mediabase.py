@@ -71,10 +71,6 @@ class BaseRecordings:
         self._gone = frozenset(self._lost)
         return self
 
-    def __len__(self) -> int:
-        """Return how many there are, lost ones included."""
-        return self._count
-
     def of_path(self, path_hash: bytes) -> Iterator[int]:
         """Yield the numbers of recordings of a path, whatever their size and times."""
         wanted = int.from_bytes(path_hash[:8], "big")

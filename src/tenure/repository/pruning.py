@@ -193,8 +193,7 @@ class Pruner:
         for info in manifests:
             if info.name not in wanted and info.name.rsplit("-", 1)[-1] not in state.sessions:
                 freed.manifests += self._delete(info, freed)
-        facts = self._survey.of(list(state.pages.values()))
-        packs = {names.pack(p) for page in state.pages.values() for p in facts[page.ref.page].live}
+        packs = {names.pack(p) for live in self._survey.of(state.pages.values()).values() for p in live}
         oldest = min((s.began_at - CLOCK_MARGIN_S for s in state.sessions.values()), default=now)
         for info in listed:
             if info.name not in packs and info.modified.timestamp() < min(oldest, now - MERGE_LEASE_S):

@@ -90,7 +90,6 @@ class Repacker:
         self._repository = repository
         self._progress = progress
         self._survey = survey or Survey(repository)
-        self._named: dict[bytes, frozenset[bytes]] = {}  # page id -> packs: pages never change
         self._scratch = bytearray()
         self.done = Repacked()
 
@@ -118,10 +117,9 @@ class Repacker:
         repository, state = self._repository, self._repository.refresh()
         quiet, live, busy = at_rest(state), dict[bytes, int](), set[bytes]()
         pages = list(state.pages.values())  # a list: the state goes on when the ledger is read on
-        facts = self._survey.of(pages)
+        surveyed = self._survey.of(pages)
         for page in pages:
-            found = facts[page.ref.page].live
-            self._named[page.ref.page] = frozenset(found)
+            found = surveyed[page.ref.page]
             if page.ref.writer not in quiet:
                 busy.update(found)
                 continue
@@ -146,11 +144,8 @@ class Repacker:
         self.done.pending |= deletion.failed
         self.done.copied += copied
         self.done.chunks += sum(len(some) for some in moved.values())
-        left = {
-            pack
-            for page in self._naming(frozenset(moved))
-            for pack in self._named[page.ref.page] & frozenset(moved)
-        }
+        live = self._survey.of(repository.state.pages.values()).values()
+        left = {pack for packs in live for pack in packs if pack in moved}
         for pack in batch:
             if pack.id in moved and pack.id not in left:
                 self.done.packs += 1
@@ -158,13 +153,9 @@ class Repacker:
 
     def _naming(self, packs: frozenset[bytes]) -> list[PageState]:
         """Return the live pages that name one of these packs."""
-        stores, found = self._repository.place.key_stores, []
-        for page in self._repository.state.pages.values():
-            if page.ref.page not in self._named:
-                self._named[page.ref.page] = frozenset(stores.get(page.ref).header.packs)
-            if self._named[page.ref.page] & packs:
-                found.append(page)
-        return found
+        pages = list(self._repository.state.pages.values())
+        surveyed = self._survey.of(pages)
+        return [page for page in pages if not packs.isdisjoint(surveyed[page.ref.page])]
 
     def _moves(self, batch: Sequence[WornPack]) -> dict[bytes, list[_Move]]:
         """Open the pages that name these packs; return each pack's live chunks, in the order they lie in."""

@@ -11,7 +11,7 @@ import pytest
 
 from support.clock import FixedClock
 from support.s3proxy import Answer, Asked, Proxy, between, busy, cut_after, cut_before, refusing, shortened
-from support.seaweed import Server
+from support.s3server import Server
 from tenure.bootstrap.clock import SystemClock
 from tenure.domain.errors import (
     ConfigError,
